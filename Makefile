@@ -1,0 +1,33 @@
+# What operators and developers type. PYTHON=python3.12 chooses the interpreter, ARGS goes on to pytest.
+python := .venv/bin/python
+
+.PHONY: help setup demo run test check dev
+.NOTPARALLEL:
+
+help: ## print these lines
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' Makefile
+
+setup: ## .venv with the requirements, and the model files
+	@scripts/setup requirements.txt
+	@$(python) -m models.fetch
+
+demo: setup ## play one vehicle through the whole service: VIDEO=path, KEEP=1
+	@exec $(python) -m serve_app demo
+
+run: setup ## the service, until Ctrl-C or SIGTERM
+	@exec $(python) -m serve_app run
+
+test: dev ## all tests, with the servers that they need
+	@scripts/test-servers
+	@$(python) -m models.fetch
+	@exec $(python) -m pytest $(ARGS)
+
+check: dev ## linters, types, import rules, dependency audit
+	$(python) -m ruff check .
+	$(python) -m ruff format --check .
+	$(python) -m mypy
+	.venv/bin/lint-imports
+	$(python) scripts/audit.py
+
+dev:
+	@scripts/setup requirements-dev.txt

@@ -1,0 +1,58 @@
+"""What the vehicle needs of the world outside; adapters in `serve_app.adapters`, fakes in `tests/fakes`."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from actors.records import AlertRecord, VideoRecord
+
+
+class FootageStore(Protocol):
+    """Where MP4s go."""
+
+    def put(self, name: str, mp4: Path) -> None:
+        """Store the file under `name`; when it is there already, leave it and return.
+
+        Raises:
+            OSError: Or the client library's own error, when it could not be stored. May be tried again.
+        """
+
+    def url(self, name: str) -> str:
+        """The HTTP URL of `name` for a person's browser, at most 191 characters, ending in `name`."""
+
+
+class MetricsStore(Protocol):
+    """Where rows go."""
+
+    def register(self, vehicle: uuid.UUID) -> None:
+        """Insert the vehicle if it is unknown.
+
+        Raises:
+            sqlalchemy.exc.SQLAlchemyError: The database did not do it. May be tried again.
+        """
+
+    def save(self, video: VideoRecord, alerts: Sequence[AlertRecord]) -> None:
+        """Write the video, its alerts and, if unknown, its vehicle in one transaction; rows that are there stay.
+
+        Raises:
+            sqlalchemy.exc.SQLAlchemyError: Nothing was written. May be tried again.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """Where a flush brings things, and where it works.
+
+    Args:
+        footage: For the MP4.
+        metrics: For the rows.
+        scratch: A local folder for files under way; made when needed.
+    """
+
+    footage: FootageStore
+    metrics: MetricsStore
+    scratch: Path

@@ -1,0 +1,65 @@
+"""What a trip leaves behind, as rows and names; every name is derived from the trip, so doing it twice is harmless."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from uuid import UUID, uuid5
+
+from models.types import Trip
+
+
+@dataclass(frozen=True, slots=True)
+class AlertRecord:
+    """One row of `alerts`: the per-frame metrics of one flagged frame.
+
+    Args:
+        uuid: Derived from trip and frame.
+        time_ms: Capture time, milliseconds since 1970 UTC.
+        ear: 0 when no face was found.
+        mar: 0 when no face was found.
+        sleep_duration: Seconds that the eyes have been closed; 0 when that has not lasted its time.
+        yawning_duration: Seconds that the mouth has been open; likewise.
+        focus_duration: Seconds that the head has been away; likewise.
+        object_detected: Labels, alphabetical, joined with ", "; None when none.
+    """
+
+    uuid: UUID
+    time_ms: int
+    ear: float
+    mar: float
+    sleep_duration: float
+    yawning_duration: float
+    focus_duration: float
+    object_detected: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class VideoRecord:
+    """One row of `videos`: one MP4 of a trip.
+
+    Args:
+        uuid: Derived from trip and part.
+        vehicle: The vehicle's UUID.
+        url: Where a person's browser finds it; ends in the object's name.
+    """
+
+    uuid: UUID
+    vehicle: UUID
+    url: str
+
+
+def object_name(trip: Trip, part: int) -> str:
+    """The name of part `part` (from 1) of a trip's footage: `{UTC day it opened}/{vehicle}-{trip}[-{part}].mp4`."""
+    day = dt.datetime.fromtimestamp(trip.opened_at_ms / 1000, dt.UTC).date()
+    return f"{day}/{trip.vehicle}-{trip.id}{f'-{part}' if part > 1 else ''}.mp4"
+
+
+def video_uuid(trip_id: UUID, part: int) -> UUID:
+    """The `videos.uuid` of part `part` (from 1) of a trip."""
+    return uuid5(trip_id, f"video/{part}")
+
+
+def alert_uuid(trip_id: UUID, seq: int) -> UUID:
+    """The `alerts.uuid` of frame `seq` of a trip."""
+    return uuid5(trip_id, f"alert/{seq}")

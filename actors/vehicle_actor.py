@@ -1,0 +1,121 @@
+"""The vehicle as a Ray actor: `vehicle/{uuid}` in namespace `dms`, alive from open_stream to the end of its flush."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+from ray.actor import ActorHandle, exit_actor
+
+from actors.flush import Flusher, FlushStatus
+from actors.ports import Stores
+from actors.vehicle import PushReply, SeenFrame, Vehicle, VehicleConfig
+from models.types import ClosedBy, Trip
+
+NAMESPACE = "dms"
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class VehicleStatus:
+    """A look at a living vehicle.
+
+    Args:
+        trip: The open one.
+        flushes: What is not stored yet.
+        node: Ray's id of the node it lives on.
+        pid: Its process.
+    """
+
+    trip: Trip | None
+    flushes: tuple[FlushStatus, ...]
+    node: str
+    pid: int
+
+
+class VehicleActor:
+    """The shell around `Vehicle`: one thread for pushes, others to look at it.
+
+    Being detached, nobody ends it but itself: when its last trip is stored, and when the Gateway has been silent
+    for so long that it must be gone for good.
+
+    Args:
+        vehicle: The vehicle's UUID.
+        config: See `VehicleConfig`.
+        open_stores: Finds the stores from this process's own settings, so that no secret passes through Ray.
+    """
+
+    def __init__(self, vehicle: uuid.UUID, config: VehicleConfig, open_stores: Callable[[], Stores]) -> None:
+        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+        self._uuid = vehicle
+        self._orphaned_after_s = config.orphaned_after_s
+        self._heard_s = time.monotonic()
+        self._flusher = Flusher(open_stores, on_idle=self._ask_to_end)
+        self._vehicle = Vehicle(config, self._flusher.submit)
+        self._self = ray.get_runtime_context().current_actor
+        self._node = ray.get_runtime_context().get_node_id()
+        threading.Thread(target=self._watch_for_silence, name="orphan-watch", daemon=True).start()
+
+    def __repr__(self) -> str:
+        return f"Vehicle({self._uuid})"
+
+    @ray.method(concurrency_group="frames")
+    def push(self, trip: Trip, frames: Sequence[SeenFrame], closed_by: ClosedBy | None = None) -> PushReply:
+        """See `Vehicle.push`; an empty one says that the Gateway is there."""
+        self._heard_s = time.monotonic()
+        reply = self._vehicle.push(trip, frames, closed_by)
+        if self._vehicle.trip is None:
+            self._ask_to_end()
+        return reply
+
+    @ray.method(concurrency_group="frames")
+    def end_if_done(self) -> None:
+        """End the actor unless a trip is open or something is left to flush."""
+        if self._vehicle.trip is None and not self._flusher.pending:
+            exit_actor()  # type: ignore[no-untyped-call]
+
+    @ray.method(concurrency_group="control")
+    def status(self) -> VehicleStatus:
+        """What it is doing; answered while a push or a flush is under way."""
+        return VehicleStatus(self._vehicle.trip, self._flusher.pending, self._node, os.getpid())
+
+    def _ask_to_end(self) -> None:
+        # exit_actor() works on a thread that runs an actor's method only, and there it is in line behind the pushes.
+        self._self.end_if_done.remote()
+
+    def _watch_for_silence(self) -> None:
+        while True:
+            time.sleep(min(1.0, self._orphaned_after_s))
+            if time.monotonic() - self._heard_s > self._orphaned_after_s:
+                if self._vehicle.trip is not None:
+                    _log.warning("no word from the Gateway for %.0f s: closing the trip", self._orphaned_after_s)
+                    self._vehicle.close()
+                self._ask_to_end()
+                self._heard_s = time.monotonic()
+
+
+def start_vehicle(vehicle: uuid.UUID, config: VehicleConfig, open_stores: Callable[[], Stores]) -> ActorHandle[Any]:
+    """The living actor of this vehicle, or a new one; blocks for the few milliseconds of a call to Ray's GCS."""
+    actor_class: Any = ray.remote(concurrency_groups={"frames": 1, "control": 2})(VehicleActor)  # type: ignore[call-overload]
+    actor: ActorHandle[Any] = actor_class.options(
+        name=actor_name(vehicle),
+        namespace=NAMESPACE,
+        get_if_exists=True,
+        lifetime="detached",
+        max_restarts=-1,
+        max_task_retries=0,
+        num_cpus=0,
+    ).remote(vehicle, config, open_stores)
+    return actor
+
+
+def actor_name(vehicle: uuid.UUID | str) -> str:
+    """`vehicle/{uuid}`."""
+    return f"vehicle/{vehicle}"

@@ -1,0 +1,185 @@
+"""How right the face stage is on labelled pictures, and what the thresholds of `models.packs` rest on.
+
+    python benchmarks/face_accuracy.py --models DIR --data DIR [--reference landmarks.npz] [--clip FILE ...]
+
+`--data` is the folder of the dev pictures, `--reference` comes from `mediapipe_reference.py`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the project is not installed
+
+from models.face import FaceModel
+from models.packs import PACKS, FacePack
+from models.types import Face
+
+Image = NDArray[np.uint8]
+
+_LABELLED = "yawn_eye_sehyunlee_test"
+_CLOSED, _OPEN, _YAWN = 0, 1, 2
+_OUTER_EYE_CORNERS = (33, 263)
+_TABLE_STEP_S = 0.5
+_EVERY_NTH_FRAME = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """One labelled box and the face that it lies in, if one was detected."""
+
+    picture: str
+    kind: int
+    face: Face | None
+
+
+def main() -> None:
+    """Print all tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", type=Path, required=True)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--reference", type=Path)
+    parser.add_argument("--clip", type=Path, action="append", default=[])
+    arguments = parser.parse_args()
+    pictures = sorted(arguments.data.rglob("*.jpg"))
+    for pack in PACKS.values():
+        model = FaceModel(pack=pack, folder=arguments.models)
+        print(f"\n=== {pack.name}: closed below {pack.ear_closed_below}, mouth open above {pack.mar_open_above}")
+        labelled = list(read_labels(model, arguments.data / _LABELLED))
+        print_eyes(labelled, pack)
+        print_percentiles(labelled)
+        print_awake(model, pictures)
+        if arguments.reference:
+            print_agreement(model, arguments.data, arguments.reference)
+        for clip in arguments.clip:
+            print_clip(model, clip)
+
+
+def read_labels(model: FaceModel, folder: Path) -> Iterator[Labelled]:
+    """Every labelled box of a set in YOLO's format, with the driver's face if the middle of the box lies in it."""
+    for path in sorted(folder.glob("images/*.jpg")):
+        image = read(path)
+        height, width = image.shape[:2]
+        [face] = model.observe([image])
+        for line in (folder / "labels" / f"{path.stem}.txt").read_text().splitlines():
+            # A box, or the outline of one as a polygon.
+            kind, *numbers = line.split()
+            xy = np.array(numbers, dtype=float).reshape(-1, 2)
+            x, y = (xy[0] if len(xy) == 2 else (xy.min(axis=0) + xy.max(axis=0)) / 2) * (width, height)
+            inside = face and face.xyxy[0] <= x <= face.xyxy[2] and face.xyxy[1] <= y <= face.xyxy[3]
+            yield Labelled(path.name, int(kind), face if inside else None)
+
+
+def print_eyes(labelled: Sequence[Labelled], pack: FacePack) -> None:
+    """Share of the eye boxes whose face is called what the label says."""
+    eyes = [box for box in labelled if box.kind in (_CLOSED, _OPEN)]
+    right: dict[int, list[bool]] = {_CLOSED: [], _OPEN: []}
+    for box in eyes:
+        if box.face:
+            right[box.kind].append((box.face.ear < pack.ear_closed_below) == (box.kind == _CLOSED))
+    closed, opened = right[_CLOSED], right[_OPEN]
+    print(
+        f"eye boxes {len(eyes)} in {len({box.picture for box in eyes})} pictures, in a detected face"
+        f" {len(closed) + len(opened)}: accuracy {np.mean(closed + opened):.3f},"
+        f" closed recall {np.mean(closed):.3f} of {len(closed)}, open recall {np.mean(opened):.3f} of {len(opened)}"
+    )
+
+
+def print_percentiles(labelled: Sequence[Labelled]) -> None:
+    """Eye and mouth opening by label, each face once."""
+    for kind, name in ((_CLOSED, "closed"), (_OPEN, "open"), (_YAWN, "yawn")):
+        faces = list({box.picture: box.face for box in labelled if box.kind == kind and box.face}.values())
+        print(
+            f"{name:>7}: {len(faces):3d} faces, EAR {spread(f.ear for f in faces)}, MAR {spread(f.mar for f in faces)}"
+        )
+    yawning = {box.picture for box in labelled if box.kind == _YAWN}
+    quiet = {box.picture: box.face for box in labelled if box.face and box.picture not in yawning}
+    print(f"no yawn: {len(quiet):3d} faces, MAR {spread(face.mar for face in quiet.values())}")
+
+
+def print_awake(model: FaceModel, pictures: Sequence[Path]) -> None:
+    """Mouth and head of faces that are seen from the front with a shut mouth, in all pictures."""
+    faces = [face for path in pictures for face in model.observe([read(path)]) if face]
+    front = [f for f in faces if abs(f.yaw_deg) < 15 and abs(f.roll_deg) < 30 and f.mar < 0.8]
+    print(f"{len(faces)} faces in {len(pictures)} pictures, {len(front)} of them frontal with a shut mouth:")
+    print(f"         pitch {spread((f.pitch_deg for f in front), '.0f')} deg, MAR {spread(f.mar for f in front)}")
+
+
+def print_agreement(model: FaceModel, data: Path, reference: Path) -> None:
+    """Distance of the points from the nearest of the reference's faces, in shares of the distance of the eyes."""
+    distances = []
+    missed = 0
+    with np.load(reference) as arrays:
+        for name in arrays.files:
+            [mine] = model.landmarks([read(data / name)])
+            if mine is None:
+                missed += 1
+                continue
+            faces = arrays[name][:, : len(mine)]
+            left, right = (faces[:, number] for number in _OUTER_EYE_CORNERS)
+            apart = np.linalg.norm(faces - mine[: faces.shape[1], :2], axis=2)
+            distances.append(float((np.median(apart, axis=1) / np.linalg.norm(left - right, axis=1)).min()))
+    print(
+        f"landmarks against the reference, {len(distances)} pictures with a face in both ({missed} only there):"
+        f" distance / outer eye distance {spread(distances, '.4f')}, above 0.05 in {sum(d > 0.05 for d in distances)}"
+    )
+
+
+def print_clip(model: FaceModel, clip: Path) -> None:
+    """Medians of each half second; EAR and MAR also smallest and largest."""
+    print(f"{clip.name}\n   s  faces    EAR  (min..max)     MAR  (min..max)   yaw  pitch  roll")
+    rows: dict[int, list[Face | None]] = {}
+    for time_s, image in frames(clip):
+        rows.setdefault(int(time_s / _TABLE_STEP_S), []).extend(model.observe([image]))
+    for step, seen in rows.items():
+        faces = [face for face in seen if face]
+        line = f"{step * _TABLE_STEP_S:4.1f}   {len(faces)}/{len(seen)}"
+        if faces:
+            ear, mar, *angles = (
+                [getattr(face, name) for face in faces] for name in ("ear", "mar", "yaw_deg", "pitch_deg", "roll_deg")
+            )
+            line += "".join(f"   {np.median(v):.2f} ({min(v):.2f}..{max(v):.2f})" for v in (ear, mar))
+            line += "".join(f"  {np.median(v):4.0f}" for v in angles)
+        print(line)
+
+
+def frames(clip: Path) -> Iterator[tuple[float, Image]]:
+    """Every third frame with its time in seconds."""
+    video = cv2.VideoCapture(str(clip))
+    fps = video.get(cv2.CAP_PROP_FPS)
+    number = 0
+    while video.grab():
+        if number % _EVERY_NTH_FRAME == 0:
+            yield number / fps, video.retrieve()[1].astype(np.uint8)
+        number += 1
+
+
+def read(path: Path) -> Image:
+    """A picture as BGR.
+
+    Raises:
+        ValueError: It cannot be read.
+    """
+    image = cv2.imread(str(path))
+    if image is None:
+        raise ValueError(f"{path}: not a picture that OpenCV reads")
+    return image.astype(np.uint8)
+
+
+def spread(values: Iterable[Any], form: str = ".2f") -> str:
+    """The 5, 10, 50, 90 and 95 % percentiles."""
+    found = list(values)
+    return " / ".join(format(v, form) for v in np.percentile(found, [5, 10, 50, 90, 95])) if found else "none"
+
+
+if __name__ == "__main__":
+    main()

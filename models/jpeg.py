@@ -1,0 +1,71 @@
+"""What the bytes of a JPEG say before anyone decodes them (ITU-T T.81, annex B)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+Refusal = Literal["too_large", "not_jpeg", "truncated", "too_many_pixels"]
+"""Why a frame is refused from its bytes alone."""
+
+_START = b"\xff\xd8"
+_END = b"\xff\xd9"
+_SCAN = 0xDA
+# Every start-of-frame marker but the ones that announce tables (DHT C4, DAC CC) or nothing (JPG C8).
+_FRAME_HEADERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_PREFIX = 0xFF
+# Markers without a length: TEM, RST0-7, SOI, EOI, and the fill byte before a marker.
+_BARE = frozenset({0x01, *range(0xD0, 0xDA), _PREFIX})
+_SHORTEST = 2
+
+
+@dataclass(frozen=True, slots=True)
+class FrameLimits:
+    """What a frame may be at most.
+
+    Args:
+        max_bytes: Size of the payload.
+        max_pixels: Width times height as the header says.
+    """
+
+    max_bytes: int
+    max_pixels: int
+
+
+def refusal(payload: bytes, limits: FrameLimits) -> Refusal | None:
+    """Why this payload is no acceptable frame, or None when it is one.
+
+    It needs a start marker, a frame header with a size, a scan, and an end marker somewhere behind the
+    start of the scan; bytes after the end are allowed, since ESP32 buffers have them.
+    """
+    if len(payload) > limits.max_bytes:
+        return "too_large"
+    pixels = 0
+    for marker, content, end in _segments(payload):
+        if marker in _FRAME_HEADERS:
+            header = payload[content : content + 5]  # precision, height, width
+            pixels = int.from_bytes(header[1:3], "big") * int.from_bytes(header[3:5], "big")
+            if pixels > limits.max_pixels:
+                return "too_many_pixels"
+        if marker == _SCAN and pixels:
+            return None if payload.find(_END, end) >= 0 else "truncated"
+    # The segments end before the picture begins: cut inside its header, or it never was a JPEG.
+    return "truncated" if pixels else "not_jpeg"
+
+
+def _segments(payload: bytes) -> Iterator[tuple[int, int, int]]:
+    """The marker segments up to the first scan: (marker, where its content begins, where it ends)."""
+    if not payload.startswith(_START):
+        return
+    at = 2
+    while at + 4 <= len(payload) and payload[at] == _PREFIX:
+        marker = payload[at + 1]
+        if marker in _BARE:
+            at += 1 if marker == _PREFIX else 2
+            continue
+        length = int.from_bytes(payload[at + 2 : at + 4], "big")  # counts itself
+        yield marker, at + 4, at + 2 + length
+        if marker == _SCAN or length < _SHORTEST:
+            return
+        at += 2 + length

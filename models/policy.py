@@ -1,0 +1,115 @@
+"""From the observations of one vehicle to its per-frame metrics: pure, by timestamps, never by frame counts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from models.packs import PACKS
+from models.profiles import Profile
+from models.types import Condition, Face, Label, Observation
+
+
+@dataclass(frozen=True, slots=True)
+class FrameMetrics:
+    """What one frame says in the light of those before it.
+
+    Args:
+        ear: Eye aspect ratio; 0 when no face was found.
+        mar: Mouth aspect ratio; 0 when no face was found.
+        sleep_duration_s: How long the eyes have been closed; 0 until that has lasted its time.
+        yawning_duration_s: How long the mouth has been open; likewise.
+        focus_duration_s: How long the head has been away; likewise.
+        labels: The objects seen in it, alphabetical, each once.
+    """
+
+    ear: float
+    mar: float
+    sleep_duration_s: float
+    yawning_duration_s: float
+    focus_duration_s: float
+    labels: tuple[Label, ...]
+
+    @property
+    def conditions(self) -> tuple[Condition, ...]:
+        """The conditions that have lasted their time."""
+        durations: dict[Condition, float] = {
+            "sleeping": self.sleep_duration_s,
+            "yawning": self.yawning_duration_s,
+            "not focus": self.focus_duration_s,
+        }
+        return tuple(name for name, duration_s in durations.items() if duration_s > 0)
+
+    @property
+    def flagged(self) -> bool:
+        """Whether the frame belongs into the footage."""
+        return bool(self.labels or self.conditions)
+
+
+class Policy:
+    """The conditions of one driver over one trip; every vehicle has its own."""
+
+    def __init__(self, profile: Profile) -> None:
+        self._profile = profile
+        self._since_s: dict[Condition, float] = {}
+        self._last_frame_s: float | None = None
+        self._last_face_s: float | None = None
+        self._face_missing = False
+
+    def step(self, observation: Observation, captured_s: float) -> FrameMetrics:
+        """Take one frame further.
+
+        Args:
+            observation: What the models say of the frame.
+            captured_s: Monotonic seconds; must not fall within a trip.
+
+        Returns:
+            The metrics of this frame.
+        """
+        if self._last_frame_s is not None and captured_s - self._last_frame_s > self._profile.gap_s:
+            self._since_s.clear()
+        self._last_frame_s = captured_s
+
+        face = observation.face
+        faceless = self._face_missing or face is None
+        lost = self._last_face_s is None or captured_s - self._last_face_s >= self._profile.face_lost_s
+        if faceless and lost:
+            self._since_s.clear()
+        if face is not None:
+            self._last_face_s = captured_s
+            self._take(face, captured_s)
+        self._face_missing = face is None
+
+        return FrameMetrics(
+            ear=face.ear if face else 0.0,
+            mar=face.mar if face else 0.0,
+            sleep_duration_s=self._lasted_s("sleeping", captured_s),
+            yawning_duration_s=self._lasted_s("yawning", captured_s),
+            focus_duration_s=self._lasted_s("not focus", captured_s),
+            labels=tuple(sorted({d.label for d in observation.detections})),
+        )
+
+    @property
+    def state(self) -> str:
+        """The driver state in words: what the last frame showed, whether or not it has lasted its time."""
+        if self._last_face_s is None or self._face_missing:
+            return "no face"
+        words: dict[Condition, str] = {"sleeping": "eyes closed", "yawning": "mouth open", "not focus": "head away"}
+        return ", ".join(words[name] for name in words if name in self._since_s) or "attentive"
+
+    def _take(self, face: Face, captured_s: float) -> None:
+        pack = PACKS[face.pack]
+        away = abs(face.yaw_deg) > self._profile.yaw_away_deg or abs(face.pitch_deg) > self._profile.pitch_away_deg
+        holds: dict[Condition, bool] = {
+            "sleeping": face.ear < pack.ear_closed_below,
+            "yawning": face.mar > pack.mar_open_above,
+            "not focus": away,
+        }
+        for name, now in holds.items():
+            if now:
+                self._since_s.setdefault(name, captured_s)
+            else:
+                self._since_s.pop(name, None)
+
+    def _lasted_s(self, name: Condition, captured_s: float) -> float:
+        lasted_s = captured_s - self._since_s.get(name, captured_s)
+        return lasted_s if lasted_s >= self._profile.min_duration_s else 0.0

@@ -1,0 +1,108 @@
+"""The words of the project as types; plain data that travels between processes."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from typing import Literal
+
+Label = Literal["bottle", "cigarette", "phone", "smoke", "vape"]
+"""The objects of the outside contract, alphabetical."""
+
+Condition = Literal["sleeping", "yawning", "not focus"]
+"""The per-frame conditions, by the text that `alert/{uuid}` says."""
+
+PackName = Literal["landmarker-478", "mesh-468-iris"]
+"""The two sets of face models, see `models.packs`."""
+
+ClosedBy = Literal["device", "idle", "orphaned", "shutdown", "operator"]
+"""Who ended a trip. `orphaned`: the Gateway fell silent and the actor ended it by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """An object seen in a frame.
+
+    Args:
+        label: One of the contract's labels.
+        confidence: 0..1.
+        xyxy: Left, top, right, bottom in pixels of the frame as sent.
+    """
+
+    label: Label
+    confidence: float
+    xyxy: tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """The driver's face in a frame.
+
+    Args:
+        confidence: 0..1, of the face detector.
+        xyxy: Left, top, right, bottom in pixels of the frame as sent.
+        ear: Eye aspect ratio, mean of both eyes, no unit (domain.md of the project, Soukupova & Cech 2016).
+        mar: Mouth aspect ratio, no unit.
+        yaw_deg: Head turned; 0 is straight at the camera, positive to the right of the picture.
+        pitch_deg: Head raised; 0 is straight at the camera, positive up.
+        roll_deg: Head tilted; positive clockwise in the picture.
+        pack: Which face models measured it: EAR means another thing in each.
+    """
+
+    confidence: float
+    xyxy: tuple[float, float, float, float]
+    ear: float
+    mar: float
+    yaw_deg: float
+    pitch_deg: float
+    roll_deg: float
+    pack: PackName
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What both models say of one frame; `face` is None when there is none, which is a result and no error."""
+
+    detections: tuple[Detection, ...] = ()
+    face: Face | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A frame that passed the checks of its bytes and could not be decoded.
+
+    Args:
+        reason: The decoder's word, for a log line.
+    """
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One image in time.
+
+    Args:
+        seq: Counts the frames of a trip as they were received, from 0.
+        captured_s: Monotonic seconds since the trip opened.
+        jpeg: The very bytes received.
+    """
+
+    seq: int
+    captured_s: float
+    jpeg: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Trip:
+    """One open_stream .. close_stream span.
+
+    Args:
+        id: Names the trip; everything that it leaves behind derives its name from it.
+        vehicle: The vehicle's UUID.
+        opened_at_ms: Wall clock when it opened, milliseconds since 1970 UTC.
+    """
+
+    id: uuid.UUID
+    vehicle: uuid.UUID
+    opened_at_ms: int

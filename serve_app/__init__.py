@@ -1,0 +1,1 @@
+"""The service: Serve deployments, adapters to broker, database and storage, commands."""

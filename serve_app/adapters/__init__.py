@@ -1,0 +1,1 @@
+"""What stands between the ports of `actors.ports` and the world: databases, stores, brokers."""

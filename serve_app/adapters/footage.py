@@ -1,0 +1,87 @@
+"""What the footage stores share: the reading side that HTTP needs, the form of an object's name, the limit of a URL."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Protocol
+
+CHUNK_BYTES = 1024 * 1024
+"""How much of an MP4 is in memory at once while it is copied or streamed."""
+
+URL_MAX_CHARS = 191
+"""The width of `videos.url`."""
+
+_UUID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+_OBJECT_NAME = re.compile(rf"[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}/{_UUID}-{_UUID}(?:-[0-9]+)?\.mp4")
+_NAME_MAX_CHARS = len("2026-01-31/.mp4") + 36 + 1 + 36 + len("-9999")
+
+
+class FootageReader(Protocol):
+    """How stored footage is read back; `actors.ports.FootageStore` is how it gets there."""
+
+    @property
+    def describe(self) -> str:
+        """Which store, without secrets, for a health page."""
+
+    def size(self, name: str) -> int | None:
+        """The bytes of `name`; None when there is no such object, also for a name that no footage can have.
+
+        Raises:
+            OSError: Or the client library's own error, when the store cannot be asked.
+        """
+
+    def read(self, name: str, start: int, end: int) -> Iterator[bytes]:
+        """Bytes `start` to `end` (exclusive) of `name`, in pieces of at most `CHUNK_BYTES`; ends early with the object.
+
+        Raises:
+            ValueError: `name` is not of the form that `actors.records.object_name` gives.
+            FileNotFoundError: There is no such object; raised with the first piece.
+        """
+
+    def signed_url(self, name: str) -> str | None:
+        """A URL that opens `name` for 5 minutes without credentials; None where none can be signed.
+
+        Raises:
+            ValueError: `name` is not of the form that `actors.records.object_name` gives.
+        """
+
+    def ping(self) -> None:
+        """Return when the store can be used now.
+
+        Raises:
+            OSError: Or the client library's own error, when it cannot.
+        """
+
+
+def is_object_name(name: str) -> bool:
+    """Whether `name` is of the form `YYYY-MM-DD/{uuid}-{uuid}[-{part}].mp4`; nothing else is ever opened."""
+    return _OBJECT_NAME.fullmatch(name) is not None
+
+
+def checked_name(name: str) -> str:
+    """`name` itself.
+
+    Raises:
+        ValueError: It is not of the form that `actors.records.object_name` gives.
+    """
+    if not is_object_name(name):
+        raise ValueError(f"object name {name!r}: expected YYYY-MM-DD/{{uuid}}-{{uuid}}[-part].mp4")
+    return name
+
+
+def checked_base_url(setting: str, base: str) -> str:
+    """`base` without a slash at its end.
+
+    Args:
+        setting: What a person has to change, for the error.
+        base: What stands before `/{object}`.
+
+    Raises:
+        ValueError: With an object's name behind it, it would not fit `videos.url`.
+    """
+    base = base.rstrip("/")
+    limit = URL_MAX_CHARS - 1 - _NAME_MAX_CHARS
+    if len(base) > limit:
+        raise ValueError(f"{setting} is too long: footage URLs would begin {base!r}, at most {limit} characters fit")
+    return base

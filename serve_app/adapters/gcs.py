@@ -1,0 +1,156 @@
+"""Footage in a Google Cloud Storage bucket."""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from serve_app.adapters.footage import CHUNK_BYTES, checked_base_url, checked_name, is_object_name
+
+_UPLOAD_CHUNK_BYTES = 8 * 1024 * 1024  # what is sent again after a fault of the network; a multiple of 256 KiB
+_TIMEOUTS_S = (5.0, 60.0)  # to connect, between two bytes
+_READ_RETRY_S = 5.0  # a person waits at the other end
+_SIGNED_FOR = dt.timedelta(minutes=5)
+_SCOPE = "https://www.googleapis.com/auth/devstorage.read_write"
+
+_log = logging.getLogger(__name__)
+
+
+class GcsStore:
+    """Keeps every MP4 as an object of one bucket; both `FootageStore` and `FootageReader`.
+
+    The credentials need `roles/storage.objectUser` on the bucket. With `STORAGE_EMULATOR_HOST` in the environment
+    none are used, and the client library talks to that address.
+
+    Args:
+        bucket: The bucket's name; it must exist.
+        project: Its project; None where the credentials say it.
+        credentials_file: A credentials file of any kind that Google's library reads; None: Application Default
+            Credentials.
+        public: Whether anyone may read the objects at `storage.googleapis.com`.
+        public_url: Where a person's browser reaches the service, `http://127.0.0.1:8000`.
+        retry_for_s: How long the client library itself repeats an upload's request that failed for a passing reason
+            (network, 408, 429, 5xx). Under that the flush has its own backoff, which is for faults that last.
+
+    Raises:
+        ValueError: A URL would be too long for `videos.url`.
+        google.auth.exceptions.DefaultCredentialsError: No usable credentials; `credentials_file` is missing or wrong.
+    """
+
+    def __init__(
+        self,
+        *,
+        bucket: str,
+        project: str | None,
+        credentials_file: Path | None,
+        public: bool,
+        public_url: str,
+        retry_for_s: float = 60.0,
+    ) -> None:
+        if public:
+            base = checked_base_url("GOOGLE_STORAGE_BUCKET_NAME", f"https://storage.googleapis.com/{bucket}")
+        else:
+            base = checked_base_url("PUBLIC_URL", f"{public_url.rstrip('/')}/footage")
+        self._base_url = base
+        # Here, and not at the top: half a second and 40 MB that only a process with a bucket should pay.
+        from google.cloud import storage  # noqa: PLC0415
+        from google.cloud.storage.retry import DEFAULT_RETRY  # noqa: PLC0415
+
+        credentials = _credentials(credentials_file)
+        self._bucket = storage.Client(project=project, credentials=credentials).bucket(bucket)
+        self._name = bucket
+        # if_generation_match=0 makes every request of an upload safe to repeat, so the library's rule of what is a
+        # passing fault applies to all of them; 60 s cover a restart of a proxy, more is the flush's to wait.
+        self._upload_retry = DEFAULT_RETRY.with_timeout(retry_for_s)
+        self._read_retry = DEFAULT_RETRY.with_timeout(min(retry_for_s, _READ_RETRY_S))
+
+    @property
+    def describe(self) -> str:
+        """See `FootageReader.describe`."""
+        return f"bucket {self._name}"
+
+    def put(self, name: str, mp4: Path) -> None:
+        """See `FootageStore.put`."""
+        from google.api_core.exceptions import PreconditionFailed  # noqa: PLC0415
+
+        blob = self._bucket.blob(checked_name(name), chunk_size=_UPLOAD_CHUNK_BYTES)
+        try:
+            blob.upload_from_filename(
+                str(mp4),
+                content_type="video/mp4",
+                if_generation_match=0,
+                timeout=_TIMEOUTS_S,
+                retry=self._upload_retry,
+            )
+        except PreconditionFailed:
+            _log.info("%s is in the bucket already", name)
+
+    def url(self, name: str) -> str:
+        """See `FootageStore.url`."""
+        return f"{self._base_url}/{checked_name(name)}"
+
+    def size(self, name: str) -> int | None:
+        """See `FootageReader.size`."""
+        if not is_object_name(name):
+            return None
+        blob = self._bucket.get_blob(name, timeout=_TIMEOUTS_S, retry=self._read_retry)
+        return None if blob is None else int(blob.size)
+
+    def read(self, name: str, start: int, end: int) -> Iterator[bytes]:
+        """See `FootageReader.read`; a request for every piece, so a browser that leaves costs one piece."""
+        return self._pieces(self._bucket.blob(checked_name(name)), start, end)
+
+    def signed_url(self, name: str) -> str | None:
+        """See `FootageReader.signed_url`; V4."""
+        from google.auth.credentials import Signing  # noqa: PLC0415
+        from google.auth.exceptions import GoogleAuthError  # noqa: PLC0415
+
+        blob = self._bucket.blob(checked_name(name))
+        if not isinstance(self._bucket.client._credentials, Signing):  # noqa: SLF001 there is no public way to ask
+            return None
+        try:
+            return str(blob.generate_signed_url(version="v4", expiration=_SIGNED_FOR, method="GET"))
+        except GoogleAuthError as error:
+            # Impersonated credentials ask Google to sign and may not be allowed to; the footage is streamed then.
+            _log.warning("no signed URL for %s: %s", name, error)
+            return None
+
+    def ping(self) -> None:
+        """See `FootageReader.ping`; lists one name, because a role that may write objects may not see the bucket."""
+        next(iter(self._bucket.list_blobs(max_results=1, timeout=_TIMEOUTS_S[0], retry=None)), None)
+
+    def _pieces(self, blob: Any, start: int, end: int) -> Iterator[bytes]:
+        from google.api_core.exceptions import NotFound, RequestRangeNotSatisfiable  # noqa: PLC0415
+
+        while start < end:
+            try:
+                piece = blob.download_as_bytes(
+                    start=start, end=min(start + CHUNK_BYTES, end) - 1, timeout=_TIMEOUTS_S, retry=self._read_retry
+                )
+            except NotFound as error:
+                raise FileNotFoundError(f"no object {blob.name} in bucket {self._name}") from error
+            except RequestRangeNotSatisfiable:
+                return
+            yield piece
+            start += len(piece)
+
+
+def _credentials(file: Path | None) -> Any:
+    """Credentials for the client; None leaves them to Application Default Credentials."""
+    if os.environ.get("STORAGE_EMULATOR_HOST"):
+        from google.auth.credentials import AnonymousCredentials  # noqa: PLC0415
+
+        return AnonymousCredentials()  # type: ignore[no-untyped-call]
+    if file is None:
+        return None
+    from google.auth import load_credentials_from_file  # noqa: PLC0415
+
+    with warnings.catch_warnings():
+        # Deprecated for files that strangers hand in; this one is the operator's own, of whatever kind it is.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return load_credentials_from_file(str(file), scopes=[_SCOPE])[0]  # type: ignore[no-untyped-call]

@@ -1,0 +1,156 @@
+"""The connection to the broker: paho's own thread receives, any thread may publish."""
+
+from __future__ import annotations
+
+import logging
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import paho.mqtt.client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
+
+_log = logging.getLogger(__name__)
+
+SESSION_EXPIRY_S = 24 * 3600
+"""How long the broker keeps control messages for a service that is down."""
+KEEPALIVE_S = 15
+LONGEST_RECONNECT_S = 5
+QUEUED_ALERTS = 1000
+"""Alerts kept while the broker is away; frames are not, since nobody watches them then."""
+AVAILABLE_TOPIC = "dms/available"
+# Control messages at QoS 1, so that the broker keeps them while we are away; frames at QoS 0.
+_SUBSCRIPTIONS = {"open_stream": 1, "close_stream": 1, "stream/#": 0}
+# The embedded broker keeps order within a filter only, so there must be one for all (docs/adr/0010).
+_EMBEDDED_SUBSCRIPTIONS = {"#": 1}
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerAddress:
+    """Where the broker is and how to be let in.
+
+    Args:
+        host: Name or address.
+        port: TCP port.
+        client_id: Stable and unique, since the broker keeps a session under it.
+        username: None without one.
+        password: None without one.
+        tls: Whether to encrypt.
+        tls_ca: CA file; None means the system's.
+        tls_cert: Client certificate, with `tls_key`.
+        tls_key: Its key.
+        embedded: Whether it is the embedded broker.
+    """
+
+    host: str
+    port: int
+    client_id: str
+    username: str | None = None
+    password: str | None = None
+    tls: bool = False
+    tls_ca: Path | None = None
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    embedded: bool = False
+
+    def __repr__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+class MqttConnection:
+    """Keeps the connection, subscribes anew after every connect, says `online` and, by last will, `offline`.
+
+    Args:
+        address: See `BrokerAddress`.
+        on_message: Takes (topic, payload) on paho's thread. QoS 1 messages are acknowledged when it returns.
+    """
+
+    def __init__(self, address: BrokerAddress, on_message: Callable[[str, bytes], None]) -> None:
+        self._address = address
+        self._on_message = on_message
+        self._crash: BaseException | None = None
+        self._client = mqtt.Client(CallbackAPIVersion.VERSION2, address.client_id, protocol=mqtt.MQTTv5)
+        self._client.max_queued_messages_set(QUEUED_ALERTS)
+        self._client.reconnect_delay_set(1, LONGEST_RECONNECT_S)
+        if address.username is not None:
+            self._client.username_pw_set(address.username, address.password)
+        if address.tls:
+            self._client.tls_set(
+                str(address.tls_ca) if address.tls_ca else None,
+                str(address.tls_cert) if address.tls_cert else None,
+                str(address.tls_key) if address.tls_key else None,
+                tls_version=ssl.PROTOCOL_TLS_CLIENT,
+            )
+        self._client.will_set(AVAILABLE_TOPIC, "offline", qos=1, retain=True)
+        self._client.on_connect = self._connected
+        self._client.on_disconnect = self._disconnected
+        self._client.on_message = self._received
+
+    def start(self) -> None:
+        """Connect in the background and stay connected."""
+        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+        properties.SessionExpiryInterval = SESSION_EXPIRY_S
+        properties.ReceiveMaximum = 65535
+        self._client.connect_async(
+            self._address.host, self._address.port, KEEPALIVE_S, clean_start=False, properties=properties
+        )
+        self._client.loop_start()
+
+    def publish(self, topic: str, payload: bytes | str, *, qos: int = 0) -> None:
+        """Send a message; at QoS 0 it is lost while the broker is away."""
+        self._client.publish(topic, payload, qos=qos)
+
+    def stop(self) -> None:
+        """Say `offline` and disconnect."""
+        if self.connected:
+            self._client.publish(AVAILABLE_TOPIC, "offline", qos=1, retain=True).wait_for_publish(2.0)
+        self._client.disconnect()
+        self._client.loop_stop()
+
+    @property
+    def connected(self) -> bool:
+        """Whether the broker is there and knows us."""
+        return bool(self._client.is_connected())
+
+    def check(self) -> None:
+        """Find out whether messages are still taken.
+
+        Raises:
+            RuntimeError: The receiving thread is dead; only a new process helps.
+        """
+        if self._crash is not None:
+            raise RuntimeError("taking an MQTT message failed") from self._crash
+        thread = self._client._thread  # noqa: SLF001 - paho offers no other way to see that its thread has ended
+        if thread is None or not thread.is_alive():
+            raise RuntimeError("the MQTT thread has ended")
+
+    def _connected(self, client: mqtt.Client, _data: Any, _flags: Any, reason: ReasonCode, _props: Any) -> None:
+        if reason.is_failure:
+            _log.error("the broker at %r refused the connection: %s", self._address, reason)
+            return
+        # Always: a broker that was restarted without its state has forgotten us.
+        subscriptions = _EMBEDDED_SUBSCRIPTIONS if self._address.embedded else _SUBSCRIPTIONS
+        client.subscribe([(topic, SubscribeOptions(qos=qos)) for topic, qos in subscriptions.items()])
+        client.publish(AVAILABLE_TOPIC, "online", qos=1, retain=True)
+        _log.info("connected to the broker at %r", self._address)
+
+    def _disconnected(self, _client: mqtt.Client, _data: Any, _flags: Any, reason: ReasonCode, _props: Any) -> None:
+        if reason.is_failure:
+            _log.warning("lost the broker at %r: %s", self._address, reason)
+
+    def _received(self, _client: mqtt.Client, _data: Any, message: mqtt.MQTTMessage) -> None:
+        if message.retain:  # an old open_stream would open a trip at every reconnect
+            return
+        try:
+            self._on_message(message.topic, bytes(message.payload))
+        except UnicodeDecodeError:
+            _log.warning("a topic that is no UTF-8 was ignored")
+        except Exception as error:
+            self._crash = error  # a fault of ours: seen by check(), which has the process replaced
+            raise

@@ -1,0 +1,205 @@
+"""`make demo`: the service on its embedded defaults, one vehicle replayed from a clip, what its trip left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import paho.mqtt.client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion
+from sqlalchemy import select
+
+from serve_app.adapters.folder import FolderStore
+from serve_app.adapters.schema import alerts, vehicles, videos
+from serve_app.run import is_free
+from serve_app.settings import PROJECT, Settings, load_settings
+from serve_app.simulator import BrokerError, SourceError, load_source, replay
+from serve_app.stores import open_metrics
+from serve_app.synthetic import ClipError, make_clip
+
+START_TIMEOUT_S = 600.0
+LANDED_TIMEOUT_S = 120.0
+STOP_TIMEOUT_S = 90.0
+
+
+class DemoError(Exception):
+    """The demo cannot go on; the message is for a person."""
+
+
+def main() -> int:
+    """Run the demo; 0 only if the trip landed. `VIDEO` names a clip, `KEEP` leaves the service up."""
+    try:
+        return _demo(os.environ.get("VIDEO", ""), keep=bool(os.environ.get("KEEP")))
+    except (DemoError, ClipError, SourceError, BrokerError) as error:
+        sys.stderr.write(f"demo: {error}\n")
+        return 1
+
+
+def _demo(video: str, *, keep: bool) -> int:
+    data_dir = load_settings({"DATA_DIR": os.environ.get("DATA_DIR", ""), "DMS_ENV_FILE": ""}).data_dir
+    clip = Path(video).expanduser() if video else make_clip(data_dir, say=print).video
+    source = load_source(clip)
+    environ = _environment(data_dir)
+    settings = load_settings(environ)
+    log = data_dir / "demo.log"
+    print(f"Starting the service (its log: {log}) ...")
+    with log.open("wb") as out:
+        service = subprocess.Popen(
+            [sys.executable, "-m", "serve_app", "run"],
+            cwd=PROJECT,
+            env=environ,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        _wait_until_ready(settings, service, log)
+        vehicle = uuid.uuid4()
+        print(f"Vehicle {vehicle} drives {clip.name} ...")
+        with _Listener(settings.mqtt_broker_port, vehicle):
+            sent = replay(source, vehicles=[vehicle], host="127.0.0.1", port=settings.mqtt_broker_port, progress=None)
+        print(f"Sent {sent[0]}")
+        _print_trip(settings, vehicle)
+        if keep:
+            print(f"\nThe service is up: {settings.public_url}/docs, broker 127.0.0.1:{settings.mqtt_broker_port}.")
+            print(f"It ends with: kill {service.pid}")
+        return 0
+    finally:
+        if not keep or sys.exc_info()[0]:
+            _stop(service)
+
+
+def _environment(data_dir: Path) -> dict[str, str]:
+    """This environment with the embedded defaults, whatever else is configured here, and ports that are free."""
+    data_dir.mkdir(parents=True, exist_ok=True)
+    own = {
+        "DATA_DIR": str(data_dir),
+        "MQTT_BROKER_PORT": str(_port(1883)),
+        "HTTP_PORT": str(_port(8000)),
+    }
+    file = data_dir / "demo.env"
+    file.write_text("".join(f"{name}={value}\n" for name, value in own.items()))
+    settings = {name.upper() for name in Settings.model_fields} | {"RAY_ADDRESS", "STORAGE_EMULATOR_HOST"}
+    rest = {name: value for name, value in os.environ.items() if name not in settings}
+    return {**rest, "DMS_ENV_FILE": str(file)}
+
+
+def _port(usual: int) -> int:
+    if is_free("127.0.0.1", usual):
+        return usual
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _wait_until_ready(settings: Settings, service: subprocess.Popen[bytes], log: Path) -> None:
+    end_s = time.monotonic() + START_TIMEOUT_S
+    while time.monotonic() < end_s:
+        if service.poll() is not None:
+            raise DemoError(f"the service has ended:\n{log.read_text(errors='replace')[-3000:]}")
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{settings.http_port}/healthz", timeout=5) as answer:
+                print(f"Ready: {answer.read().decode()}")
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.5)
+    raise DemoError(f"the service was not ready within {START_TIMEOUT_S:.0f} s; see {log}")
+
+
+class _Listener:
+    """Prints a vehicle's alerts as they come and counts its relayed frames."""
+
+    def __init__(self, port: int, vehicle: uuid.UUID) -> None:
+        self._relayed = 0
+        self._alert = f"alert/{vehicle}"
+        self._client = mqtt.Client(CallbackAPIVersion.VERSION2)
+        self._client.on_message = self._heard
+        self._client.connect("127.0.0.1", port)
+        self._client.subscribe([(self._alert, 1), (f"base64/{vehicle}", 0)])
+        self._client.loop_start()
+
+    def __enter__(self) -> None:
+        self._began_s = time.monotonic()
+
+    def __exit__(self, *_: object) -> None:
+        time.sleep(1.0)  # what is on its way
+        self._client.disconnect()
+        self._client.loop_stop()
+        print(f"Relayed {self._relayed} frames")
+
+    def _heard(self, _client: mqtt.Client, _data: Any, message: mqtt.MQTTMessage) -> None:
+        if message.topic == self._alert:
+            print(f"  {time.monotonic() - self._began_s:5.1f} s  alert: {message.payload.decode()}")
+        else:
+            self._relayed += 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    at_s: float
+    what: str
+    ear: float
+    mar: float
+
+
+def _print_trip(settings: Settings, vehicle: uuid.UUID) -> None:
+    metrics = open_metrics(settings)
+    footage = FolderStore(settings.data_dir / "footage", settings.public_url)
+    with metrics.engine.connect() as database:
+        mine = select(videos).join(vehicles).where(vehicles.c.uuid == str(vehicle)).order_by(videos.c.id)
+        end_s = time.monotonic() + LANDED_TIMEOUT_S
+        while not (rows := database.execute(mine).all()):
+            if time.monotonic() > end_s:
+                raise DemoError(f"no trip of {vehicle} landed within {LANDED_TIMEOUT_S:.0f} s: was anything flagged?")
+            database.rollback()
+            time.sleep(0.5)
+        for video in rows:
+            found = database.execute(select(alerts).where(alerts.c.video_id == video.id).order_by(alerts.c.time)).all()
+            name = str(video.url).split("/footage/", 1)[1]
+            print(f"\nThe trip landed: {footage.size(name) or 0:,} bytes of footage, {len(found)} alert rows")
+            print(f"  MP4       {settings.data_dir / 'footage' / name}")
+            print(f"  URL       {video.url}")
+            print(f"  database  {metrics.describe}: videos.uuid {video.uuid}")
+            for line in _summary([_row(found[0], alert) for alert in found]):
+                print(line)
+
+
+def _row(first: Any, alert: Any) -> _Row:
+    durations = {
+        "sleeping": alert.sleep_duration,
+        "yawning": alert.yawning_duration,
+        "not focus": alert.focus_duration,
+    }
+    what = [*(alert.object_detected or "").split(", "), *(name for name, lasted_s in durations.items() if lasted_s)]
+    return _Row((alert.time - first.time).total_seconds(), ", ".join(filter(None, what)), alert.ear, alert.mar)
+
+
+def _summary(rows: Sequence[_Row]) -> Iterator[str]:
+    """One line for each run of flagged frames that say the same."""
+    yield "  from s   to s  frames   EAR   MAR  flagged for"
+    for what, group in groupby(rows, key=lambda row: row.what):
+        run = list(group)
+        ear, mar = sum(r.ear for r in run) / len(run), sum(r.mar for r in run) / len(run)
+        yield f"  {run[0].at_s:6.1f} {run[-1].at_s:6.1f} {len(run):7d} {ear:5.2f} {mar:5.2f}  {what}"
+
+
+def _stop(service: subprocess.Popen[bytes]) -> None:
+    if service.poll() is None:
+        print("\nStopping the service ...")
+        service.send_signal(signal.SIGTERM)
+        try:
+            service.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            service.kill()

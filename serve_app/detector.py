@@ -1,0 +1,136 @@
+"""The Detector: pictures in, observations out; keeps nothing about a vehicle."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from models.types import Observation, Unreadable
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+_log = logging.getLogger(__name__)
+
+DECODE_THREADS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class DetectorConfig:
+    """Which models, and how.
+
+    Args:
+        data_dir: Where model files are cached and exports made.
+        model_path: The object model's weights; None for the project's own or what `models.fetch` finds.
+        image_size_px: Working size of the object model.
+        object_confidence: Detections below it are left out.
+    """
+
+    data_dir: Path
+    model_path: Path | None
+    image_size_px: int
+    object_confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class DetectorInfo:
+    """What a Detector runs.
+
+    Args:
+        object_model: Its name, `none` without one.
+        face_model: The pack's name.
+    """
+
+    object_model: str
+    face_model: str
+
+
+class Models:
+    """Both models over a batch of JPEG frames; decoding overlaps with the batch before.
+
+    Args:
+        config: See `DetectorConfig`.
+
+    Raises:
+        FileNotFoundError: No face models are to be had.
+        ValueError: The weights cannot be loaded.
+    """
+
+    def __init__(self, config: DetectorConfig) -> None:
+        from models.face import FaceModel  # noqa: PLC0415 - heavy: only in a process that detects
+        from models.fetch import fetch  # noqa: PLC0415
+        from models.objects import ObjectModel  # noqa: PLC0415
+
+        files = fetch(config.data_dir, say=_log.info)
+        self._face = FaceModel(pack=files.face_pack, folder=files.face_folder)
+        weights = config.model_path or files.object_weights
+        self._objects: ObjectModel | None = None
+        if weights is None:
+            _log.warning("no object model: MODEL_PATH is empty and none was found; the face stage runs alone")
+        else:
+            self._objects = ObjectModel(
+                weights=weights,
+                cache=config.data_dir / "models" / "exports",
+                image_size_px=config.image_size_px,
+                confidence=config.object_confidence,
+            )
+        self.info = DetectorInfo(self._objects.name if self._objects else "none", files.face_pack.name)
+        self._decoders = ThreadPoolExecutor(DECODE_THREADS, thread_name_prefix="decode")
+        # One thread: the models are not meant to be called by several, and use all cores by themselves.
+        self._runner = ThreadPoolExecutor(1, thread_name_prefix="models")
+
+    async def observe(self, jpegs: Sequence[bytes]) -> list[Observation | Unreadable]:
+        """What both models say of each frame, in order; an unreadable frame has its own answer and harms no other."""
+        loop = asyncio.get_running_loop()
+        pictures = await asyncio.gather(*(loop.run_in_executor(self._decoders, _decode, jpeg) for jpeg in jpegs))
+        return await loop.run_in_executor(self._runner, self._observe, pictures)
+
+    def _observe(self, pictures: Sequence[NDArray[np.uint8] | Unreadable]) -> list[Observation | Unreadable]:
+        readable = [picture for picture in pictures if not isinstance(picture, Unreadable)]
+        faces = iter(self._face.observe(readable))
+        detections = iter(self._objects.detect(readable) if self._objects else [()] * len(readable))
+        return [
+            picture if isinstance(picture, Unreadable) else Observation(next(detections), next(faces))
+            for picture in pictures
+        ]
+
+
+def _decode(jpeg: bytes) -> NDArray[np.uint8] | Unreadable:
+    """A picture (height, width, 3), BGR."""
+    import cv2  # noqa: PLC0415
+    import numpy as np  # noqa: PLC0415
+
+    picture = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+    return Unreadable("the JPEG data cannot be decoded") if picture is None else picture.astype(np.uint8, copy=False)
+
+
+class Detector:
+    """The Serve deployment around `Models`; its options stand in serve_config.yaml."""
+
+    def __init__(self) -> None:
+        from serve_app.settings import load_settings  # noqa: PLC0415 - this process's own settings
+
+        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+        settings = load_settings()
+        self._models = Models(
+            DetectorConfig(
+                data_dir=settings.data_dir,
+                model_path=settings.model_path,
+                image_size_px=settings.image_size,
+                object_confidence=settings.object_confidence,
+            )
+        )
+
+    async def detect(self, jpegs: list[bytes]) -> list[Observation | Unreadable]:
+        """One answer per frame, in order."""
+        return await self._models.observe(jpegs)
+
+    async def info(self) -> DetectorInfo:
+        """What it runs."""
+        return self._models.info

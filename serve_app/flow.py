@@ -1,0 +1,304 @@
+"""The flow of frames: broker -> mailboxes -> Detectors -> vehicles -> alerts. Decides nothing about a driver."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from ray.exceptions import RayActorError
+
+from actors.vehicle import PushReply, VehicleConfig
+from actors.vehicle_actor import VehicleStatus
+from models.jpeg import FrameLimits
+from models.once_per import OncePer
+from models.types import Observation, Trip, Unreadable
+from serve_app.intake import Intake
+from serve_app.scheduler import Batch, Dropped, Item, Push, Scheduler
+
+_log = logging.getLogger(__name__)
+
+ALERT_INTERVAL_S = 10.0
+TICK_S = 1.0
+HEARTBEAT_S = 5.0
+"""An open trip without frames is pushed to as often, so that its actor knows the Gateway is there."""
+FIRST_RETRY_S = 0.05
+LONGEST_RETRY_S = 2.0
+
+
+class Detect(Protocol):
+    """The Detectors, as the Gateway uses them."""
+
+    async def detect(self, jpegs: list[bytes]) -> list[Observation | Unreadable]:
+        """One answer per frame, in order."""
+
+    async def replicas(self) -> int:
+        """How many are running."""
+
+
+class Vehicles(Protocol):
+    """The vehicles' actors, as the Gateway uses them."""
+
+    async def push(self, vehicle: uuid.UUID, push: Push) -> PushReply:
+        """Push to the vehicle's actor, which is started if there is none."""
+
+    async def status(self, vehicle: uuid.UUID) -> VehicleStatus | None:
+        """A look at it; None when it is not there (yet)."""
+
+    async def alive(self) -> int:
+        """How many are there, flushes under way included."""
+
+
+class Broker(Protocol):
+    """The broker, as the Gateway uses it; safe to call from any thread."""
+
+    def publish(self, topic: str, payload: bytes | str, *, qos: int = 0) -> None:
+        """Send a message."""
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayConfig:
+    """How the Gateway works.
+
+    Args:
+        limits: What a frame may be at most.
+        max_vehicles: Streams that may be open at once.
+        mailbox_frames: Frames that may wait for detection per vehicle.
+        max_batch_size: Frames in one call to a Detector.
+        batches_per_replica: Calls in flight per running Detector; more than its target_ongoing_requests, so that
+            load makes it scale, and at most its max_ongoing_requests.
+        idle_timeout_s: Without a frame for so long a trip ends.
+        vehicle: What the actors are started with.
+    """
+
+    limits: FrameLimits
+    max_vehicles: int
+    mailbox_frames: int
+    max_batch_size: int
+    batches_per_replica: int
+    idle_timeout_s: float
+    vehicle: VehicleConfig
+
+
+@dataclass(frozen=True, slots=True)
+class StreamInfo:
+    """An open stream, for people.
+
+    Args:
+        trip: The open trip.
+        frames: Accepted and relayed so far.
+        flagged: Of those pushed so far.
+        dropped: Given up, by reason.
+        backlog: Frames waiting for detection.
+        driver_state: What the last frame showed, in words.
+        node: Ray's id of the actor's node; None while it starts.
+        pid: The actor's process; None while it starts.
+    """
+
+    trip: Trip
+    frames: int
+    flagged: int
+    dropped: dict[str, int]
+    backlog: int
+    driver_state: str
+    node: str | None
+    pid: int | None
+
+
+class Flow:
+    """The flow of frames, on one event loop.
+
+    Args:
+        config: See `GatewayConfig`.
+        detectors: See `Detect`.
+        vehicles: See `Vehicles`.
+        broker: See `Broker`.
+        register: Makes a vehicle known to the database; repeated by whoever provides it.
+        loop: Where everything but `intake.message` runs.
+    """
+
+    def __init__(
+        self,
+        config: GatewayConfig,
+        *,
+        detectors: Detect,
+        vehicles: Vehicles,
+        broker: Broker,
+        register: Callable[[uuid.UUID], object],
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self._config = config
+        self._detectors = detectors
+        self._vehicles = vehicles
+        self._broker = broker
+        self._register = register
+        self._scheduler = Scheduler(mailbox_frames=config.mailbox_frames, max_batch_size=config.max_batch_size)
+        self._alerts = OncePer(ALERT_INTERVAL_S)
+        self._replies: dict[uuid.UUID, PushReply] = {}
+        self._heartbeat_s: dict[uuid.UUID, float] = {}
+        self._replicas = 0
+        self._in_flight = 0
+        self._work: set[asyncio.Task[None]] = set()
+        self._fault: BaseException | None = None
+        # The one way from the MQTT thread onto the loop: it keeps the order.
+        self.intake = Intake(
+            limits=config.limits,
+            max_vehicles=config.max_vehicles,
+            relay=broker.publish,
+            emit=lambda item: loop.call_soon_threadsafe(self._offer, item),
+        )
+
+    def start(self) -> None:
+        """Begin to do what time, not a message, asks for: idle trips, heartbeats, the number of Detectors."""
+        self._start(self._tick_forever(), "tick")
+
+    async def _tick_forever(self) -> None:
+        while True:
+            self.intake.close_idle(self._config.idle_timeout_s)
+            self._send_heartbeats()
+            try:
+                self._replicas = await self._detectors.replicas()
+            except RayActorError as error:  # Serve's controller is being replaced: the last number stays
+                _log.warning("the number of Detectors is unknown for now: %s", error)
+            self._pump()
+            await asyncio.sleep(TICK_S)
+
+    async def drain(self, grace_s: float) -> int:
+        """Take nothing any more, end every trip and wait for their flushes.
+
+        Returns:
+            Actors that were still there when the time was over.
+        """
+        self.intake.stop()
+        end_s = time.monotonic() + grace_s
+        await asyncio.sleep(0)  # let what the intake emitted arrive
+        while (left := await self._vehicles.alive()) or self._scheduler.busy:
+            if time.monotonic() >= end_s:
+                break
+            await asyncio.sleep(0.2)
+        return left
+
+    async def streams(self) -> list[StreamInfo]:
+        """The open streams, oldest first."""
+        return list(await asyncio.gather(*(self._info(vehicle) for vehicle in self.intake.views())))
+
+    async def stream(self, vehicle: uuid.UUID) -> StreamInfo | None:
+        """One of them."""
+        return await self._info(vehicle) if vehicle in self.intake.views() else None
+
+    @property
+    def detector_replicas(self) -> int:
+        """How many Detectors were running a moment ago."""
+        return self._replicas
+
+    def check(self) -> None:
+        """Find out whether the flow still moves.
+
+        Raises:
+            RuntimeError: A task of it has ended by a fault of ours.
+        """
+        if self._fault is not None:
+            raise RuntimeError("a task of the flow has failed") from self._fault
+
+    def _offer(self, item: Item) -> None:
+        if item.frame is None and item.closed_by is None:
+            self._register(item.trip.vehicle)
+        if dropped := self._scheduler.offer(item):
+            self._count([dropped])
+        self._pump()
+
+    def _pump(self) -> None:
+        """Start every batch and every push that may start now."""
+        while self._in_flight < max(1, self._replicas) * self._config.batches_per_replica:
+            batch = self._scheduler.next_batch()
+            if batch is None:
+                break
+            self._in_flight += 1
+            self._start(self._detect(batch), f"detect {len(batch.jpegs)}")
+        for vehicle, push in list(self._scheduler.pushes()):
+            self._start(self._push(vehicle, push), f"push {vehicle}")
+
+    def _start(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._work.add(task)
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._work.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            _log.error("%s failed", task.get_name(), exc_info=error)
+            self._fault = error
+
+    async def _detect(self, batch: Batch) -> None:
+        jpegs = batch.jpegs
+        try:
+            answers = await self._detectors.detect(jpegs)
+            if len(answers) != len(jpegs):
+                raise ValueError(f"expected {len(jpegs)} answers of the Detector, got {len(answers)}")  # noqa: TRY301
+        except Exception as error:  # noqa: BLE001 - whatever it was, these frames must be tried again or counted
+            _log.warning("detecting %d frames failed: %s", len(jpegs), _line(error))
+            await asyncio.sleep(FIRST_RETRY_S * (1 + batch.failures))
+            self._count(self._scheduler.failed(batch, replica_died=isinstance(error, RayActorError)))
+        else:
+            self._count(self._scheduler.observed(batch, answers))
+        finally:
+            self._in_flight -= 1
+        self._pump()
+
+    async def _push(self, vehicle: uuid.UUID, push: Push) -> None:
+        reply = await self._repeat(lambda: self._vehicles.push(vehicle, push), f"push to {vehicle}")
+        self._scheduler.pushed(vehicle)
+        if push.closed_by:
+            self._replies.pop(vehicle, None)
+            self._heartbeat_s.pop(vehicle, None)
+        else:
+            self._replies[vehicle] = reply
+            self._heartbeat_s[vehicle] = time.monotonic()
+        for text in reply.alerts:
+            if self._alerts.due((vehicle, text), time.monotonic()):
+                self._broker.publish(f"alert/{push.text}", text, qos=1)
+        self._pump()
+
+    async def _repeat(self, call: Callable[[], Awaitable[PushReply]], what: str) -> PushReply:
+        """Call until it is answered: an accepted frame or an end of a trip is never given up."""
+        pause_s = FIRST_RETRY_S
+        while True:
+            try:
+                return await call()
+            except Exception as error:  # noqa: BLE001 - the actor may be dying, starting or unreachable; all pass
+                _log.info("%s is repeated: %s", what, _line(error))
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, LONGEST_RETRY_S)
+
+    def _send_heartbeats(self) -> None:
+        now_s = time.monotonic()
+        for vehicle, view in self.intake.views().items():
+            if now_s - self._heartbeat_s.get(vehicle, now_s) >= HEARTBEAT_S:
+                self._scheduler.offer(Item(view.trip))
+
+    def _count(self, dropped: list[Dropped]) -> None:
+        for one in dropped:
+            self.intake.drop(one.trip.vehicle, one.trip.id, one.reason)
+
+    async def _info(self, vehicle: uuid.UUID) -> StreamInfo:
+        view = self.intake.views()[vehicle]
+        status = await self._vehicles.status(vehicle)
+        reply = self._replies.get(vehicle)
+        return StreamInfo(
+            trip=view.trip,
+            frames=view.frames,
+            flagged=reply.flagged if reply else 0,
+            dropped=view.dropped,
+            backlog=self._scheduler.backlog(vehicle),
+            driver_state=reply.driver_state if reply else "starting",
+            node=status.node if status else None,
+            pid=status.pid if status else None,
+        )
+
+
+def _line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0]

@@ -1,0 +1,237 @@
+"""The Gateway as a Serve deployment: the broker, the Detectors' handle and the vehicles' actors around `Flow`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+from ray import serve
+from ray.exceptions import RayActorError
+from ray.serve.handle import DeploymentHandle
+
+from actors.vehicle import PushReply, VehicleConfig
+from actors.vehicle_actor import NAMESPACE, VehicleStatus, actor_name, start_vehicle
+from models.jpeg import FrameLimits
+from models.types import Observation, Unreadable
+from serve_app.adapters.mqtt import BrokerAddress, MqttConnection
+from serve_app.broker import EmbeddedBroker
+from serve_app.detector import DetectorInfo
+from serve_app.flow import Flow, GatewayConfig, StreamInfo
+from serve_app.registrar import Registrar
+from serve_app.scheduler import Push
+from serve_app.settings import Address, Settings, load_settings
+from serve_app.stores import open_stores
+
+_log = logging.getLogger(__name__)
+
+ORPHANED_AFTER_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class FlowHealth:
+    """Whether frames can be taken.
+
+    Args:
+        broker: `connected`, or what is wrong.
+        detector_replicas: How many are running.
+        detector: What they run; None until one has answered.
+        streams: Open ones.
+        refused: Everything refused or dropped since the start, by reason.
+    """
+
+    broker: str
+    detector_replicas: int
+    detector: DetectorInfo | None
+    streams: int
+    refused: dict[str, int]
+
+    @property
+    def takes_frames(self) -> bool:
+        """Whether a frame that comes now would be relayed and looked at."""
+        return self.broker == "connected" and self.detector_replicas > 0 and self.detector is not None
+
+
+class Gateway:
+    """See `Flow`.
+
+    Args:
+        detector: The Detectors.
+        max_batch_size: Frames in one call to a Detector.
+        batches_per_replica: Calls in flight per running Detector.
+    """
+
+    # Serve awaits it; a plain __init__ would run on another event loop than the methods.
+    async def __init__(  # type: ignore[misc]
+        self, detector: DeploymentHandle[Any], *, max_batch_size: int, batches_per_replica: int
+    ) -> None:
+        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+        settings = load_settings()
+        self._embedded = None
+        if settings.mqtt is None:
+            self._embedded = EmbeddedBroker(port=settings.mqtt_broker_port)
+            await asyncio.to_thread(self._embedded.start)
+        self._detectors = ServeDetectors(detector)
+        self._registrar = Registrar(lambda: open_stores().metrics, capacity=settings.max_vehicles)
+        self._mqtt = MqttConnection(broker_address(settings), self._message)
+        self._flow = Flow(
+            GatewayConfig(
+                limits=FrameLimits(max_bytes=settings.max_frame_bytes, max_pixels=settings.max_frame_pixels),
+                max_vehicles=settings.max_vehicles,
+                mailbox_frames=settings.mailbox_frames,
+                max_batch_size=max_batch_size,
+                batches_per_replica=batches_per_replica,
+                idle_timeout_s=settings.stream_idle_timeout_s,
+                vehicle=_vehicle_config(settings),
+            ),
+            detectors=self._detectors,
+            vehicles=RayVehicles(_vehicle_config(settings)),
+            broker=self._mqtt,
+            register=self._registrar.register,
+            loop=asyncio.get_running_loop(),
+        )
+        self._flow.start()
+        self._mqtt.start()
+
+    async def streams(self) -> list[StreamInfo]:
+        """The open streams."""
+        return await self._flow.streams()
+
+    async def stream(self, vehicle: uuid.UUID) -> StreamInfo | None:
+        """One of them."""
+        return await self._flow.stream(vehicle)
+
+    async def health(self) -> FlowHealth:
+        """Whether frames can be taken."""
+        return FlowHealth(
+            broker="connected" if self._mqtt.connected else "not connected",
+            detector_replicas=self._flow.detector_replicas,
+            detector=await self._detectors.info() if self._flow.detector_replicas else None,
+            streams=len(self._flow.intake.views()),
+            refused=self._flow.intake.refused,
+        )
+
+    async def drain(self, grace_s: float) -> int:
+        """Take no frame any more and flush every trip; returns how many vehicles were left when the time was over."""
+        left = await self._flow.drain(grace_s)
+        await asyncio.to_thread(self._mqtt.stop)
+        if self._embedded:
+            await asyncio.to_thread(self._embedded.stop)
+        return left
+
+    def check_health(self) -> None:
+        """Serve replaces this process when the consumer or the flow is dead.
+
+        Raises:
+            RuntimeError: Or what ended the flow.
+        """
+        self._mqtt.check()
+        self._flow.check()
+        if self._embedded and not self._embedded.alive:
+            raise RuntimeError("the embedded broker has ended")
+
+    def _message(self, topic: str, payload: bytes) -> None:
+        self._flow.intake.message(topic, payload)
+
+
+class ServeDetectors:
+    """`flow.Detect` over a Serve handle."""
+
+    def __init__(self, handle: DeploymentHandle[Any]) -> None:
+        self._handle = handle
+        context = serve.get_replica_context()
+        self._app = context.app_name
+        self._info: DetectorInfo | None = None
+
+    async def detect(self, jpegs: list[bytes]) -> list[Observation | Unreadable]:
+        """One answer per frame, in order."""
+        answers: list[Observation | Unreadable] = await self._handle.detect.remote(jpegs)
+        return answers
+
+    async def replicas(self) -> int:
+        """How many are running, as Serve's controller sees it."""
+        status = await asyncio.to_thread(serve.status)
+        app = status.applications.get(self._app)
+        deployment = app.deployments.get(self._handle.deployment_name) if app else None
+        states: dict[Any, int] = dict(deployment.replica_states) if deployment else {}
+        return states.get("RUNNING", 0)
+
+    async def info(self) -> DetectorInfo:
+        """What they run; asked once, since all run the same."""
+        if self._info is None:
+            self._info = await self._handle.info.remote()
+        return self._info
+
+
+class RayVehicles:
+    """`flow.Vehicles` over named Ray actors.
+
+    Args:
+        config: What they are started with.
+    """
+
+    def __init__(self, config: VehicleConfig) -> None:
+        self._config = config
+        self._actors: dict[uuid.UUID, Any] = {}  # handles; Ray's types do not know an actor's methods
+
+    async def push(self, vehicle: uuid.UUID, push: Push) -> PushReply:
+        """Push to the vehicle's actor, which is started if there is none."""
+        actor: Any = self._actors.get(vehicle)
+        if actor is None:
+            actor = await asyncio.to_thread(start_vehicle, vehicle, self._config, open_stores)
+            self._actors[vehicle] = actor
+        try:
+            reply: PushReply = await actor.push.remote(push.trip, push.frames, push.closed_by)
+        except RayActorError:
+            self._actors.pop(vehicle, None)  # it has ended, or is about to: the next call finds or starts another
+            raise
+        if push.closed_by:
+            self._actors.pop(vehicle, None)
+        return reply
+
+    async def status(self, vehicle: uuid.UUID) -> VehicleStatus | None:
+        """A look at it; None when it is not there (yet)."""
+        actor = self._actors.get(vehicle)
+        if actor is None:
+            return None
+        try:
+            status: VehicleStatus = await asyncio.wait_for(actor.status.remote(), 2.0)
+        except (RayActorError, TimeoutError):
+            return None
+        return status
+
+    async def alive(self) -> int:
+        """How many are there, flushes under way included."""
+        named = await asyncio.to_thread(ray.util.list_named_actors, all_namespaces=True)
+        prefix = actor_name("")
+        return sum(one["namespace"] == NAMESPACE and one["name"].startswith(prefix) for one in named)
+
+
+def broker_address(settings: Settings) -> BrokerAddress:
+    """The configured broker, or the embedded one."""
+    at = settings.mqtt or Address("127.0.0.1")
+    return BrokerAddress(
+        host=at.host,
+        port=at.port or settings.mqtt_broker_port,
+        client_id=settings.mqtt_client_id,
+        username=settings.mqtt_username,
+        password=settings.mqtt_password.get_secret_value() if settings.mqtt_password else None,
+        tls=at.tls,
+        tls_ca=settings.mqtt_tls_ca,
+        tls_cert=settings.mqtt_tls_cert,
+        tls_key=settings.mqtt_tls_key,
+        embedded=settings.mqtt is None,
+    )
+
+
+def _vehicle_config(settings: Settings) -> VehicleConfig:
+    return VehicleConfig(
+        profile=settings.policy_profile,
+        pre_roll_s=settings.footage_pre_roll_s,
+        post_roll_s=settings.footage_post_roll_s,
+        footage_max_bytes=settings.footage_max_mb * 2**20,
+        orphaned_after_s=max(ORPHANED_AFTER_S, 2 * settings.stream_idle_timeout_s),
+    )

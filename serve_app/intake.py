@@ -1,0 +1,195 @@
+"""What comes in over MQTT, message by message: refused from its bytes alone, or relayed and handed on in order."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import uuid
+from base64 import b64encode
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from models.jpeg import FrameLimits, refusal
+from models.once_per import OncePer
+from models.types import ClosedBy, Frame, Trip
+from serve_app.scheduler import Item
+
+_log = logging.getLogger(__name__)
+
+LONGEST_UUID_TEXT = 64
+"""`urn:uuid:{...}` has 47 characters; anything longer is no UUID and is not worth parsing."""
+LOG_INTERVAL_S = 10.0
+
+
+@dataclass(slots=True)
+class Stream:
+    """One vehicle's live feed, from open_stream to close_stream.
+
+    Args:
+        trip: The trip that is open.
+        opened_s: Monotonic clock when it opened; capture times count from here.
+        last_frame_s: Monotonic clock of the last accepted frame, or of the opening.
+        frames: Accepted and relayed so far.
+        dropped: Frames given up, by reason.
+    """
+
+    trip: Trip
+    opened_s: float
+    last_frame_s: float
+    frames: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True, slots=True)
+class StreamView:
+    """A copy of a stream's numbers, safe to read while frames come."""
+
+    trip: Trip
+    frames: int
+    dropped: dict[str, int]
+
+
+class Intake:
+    """Knows the open streams. Called from the MQTT thread and, for ends without a message, from the event loop.
+
+    Args:
+        limits: What a frame may be at most.
+        max_vehicles: Streams that may be open at once.
+        relay: Publishes a frame's base64 under a topic.
+        emit: Takes every item in order; called under the intake's lock, so it must return at once.
+        monotonic: Seconds.
+        wall: Seconds since 1970 UTC.
+    """
+
+    def __init__(
+        self,
+        *,
+        limits: FrameLimits,
+        max_vehicles: int,
+        relay: Callable[[str, bytes], object],
+        emit: Callable[[Item], object],
+        monotonic: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._limits = limits
+        self._max_vehicles = max_vehicles
+        self._relay = relay
+        self._emit = emit
+        self._monotonic = monotonic
+        self._wall = wall
+        self._lock = threading.Lock()
+        self._streams: dict[uuid.UUID, Stream] = {}
+        self._refused: Counter[str] = Counter()
+        self._logged = OncePer(LOG_INTERVAL_S)
+        self._accepting = True
+
+    def message(self, topic: str, payload: bytes) -> None:
+        """Take one MQTT message; never raises for what a device can send."""
+        if topic == "open_stream":
+            self._open(payload)
+        elif topic == "close_stream":
+            vehicle = parse_uuid(payload)
+            if vehicle is None:
+                self._refuse("bad_uuid", None)
+            else:
+                self.close(vehicle, "device")
+        elif topic.startswith("stream/"):
+            self._frame(topic.split("/", 2)[1], payload)
+
+    def close(self, vehicle: uuid.UUID, closed_by: ClosedBy) -> bool:
+        """End the vehicle's trip; False when none is open."""
+        with self._lock:
+            stream = self._streams.pop(vehicle, None)
+            if stream is None:
+                return False
+            self._emit(Item(stream.trip, closed_by=closed_by))
+            return True
+
+    def close_idle(self, timeout_s: float) -> list[uuid.UUID]:
+        """End the trips that have had no frame for so long; returns their vehicles."""
+        now_s = self._monotonic()
+        with self._lock:
+            idle = [v for v, stream in self._streams.items() if now_s - stream.last_frame_s >= timeout_s]
+        return [vehicle for vehicle in idle if self.close(vehicle, "idle")]
+
+    def stop(self) -> None:
+        """Take nothing any more and end every trip: the service is going down."""
+        with self._lock:
+            self._accepting = False
+            vehicles = list(self._streams)
+        for vehicle in vehicles:
+            self.close(vehicle, "shutdown")
+
+    def drop(self, vehicle: uuid.UUID, trip: uuid.UUID, reason: str) -> None:
+        """Count a frame that was accepted and given up later."""
+        with self._lock:
+            stream = self._streams.get(vehicle)
+        self._refuse(reason, vehicle, stream if stream and stream.trip.id == trip else None)
+
+    def views(self) -> dict[uuid.UUID, StreamView]:
+        """The open streams, oldest first."""
+        with self._lock:
+            return {v: StreamView(s.trip, s.frames, dict(s.dropped)) for v, s in self._streams.items()}
+
+    @property
+    def refused(self) -> dict[str, int]:
+        """Everything refused or dropped since the start, by reason."""
+        with self._lock:
+            return dict(self._refused)
+
+    def _open(self, payload: bytes) -> None:
+        vehicle = parse_uuid(payload)
+        if vehicle is None:
+            self._refuse("bad_uuid", None)
+            return
+        with self._lock:
+            if vehicle in self._streams:
+                return
+            reason = "" if self._accepting else "shutting_down"
+            if len(self._streams) >= self._max_vehicles:
+                reason = "too_many_vehicles"
+            if not reason:
+                now_s = self._monotonic()
+                trip = Trip(uuid.uuid4(), vehicle, round(self._wall() * 1000))
+                self._streams[vehicle] = Stream(trip, opened_s=now_s, last_frame_s=now_s)
+                self._emit(Item(trip))
+        if reason:
+            self._refuse(reason, vehicle)
+
+    def _frame(self, text: str, payload: bytes) -> None:
+        now_s = self._monotonic()
+        vehicle = parse_uuid(text)
+        if vehicle is None:
+            self._refuse("bad_uuid", None)
+            return
+        reason = refusal(payload, self._limits)
+        with self._lock:
+            stream = self._streams.get(vehicle)
+            if stream is not None and reason is None:
+                self._relay(f"base64/{text}", b64encode(payload))
+                self._emit(Item(stream.trip, Frame(stream.frames, now_s - stream.opened_s, payload), text=text))
+                stream.frames += 1
+                stream.last_frame_s = now_s
+                return
+        self._refuse("not_open" if stream is None else str(reason), vehicle, stream)
+
+    def _refuse(self, reason: str, vehicle: uuid.UUID | None, stream: Stream | None = None) -> None:
+        with self._lock:
+            self._refused[reason] += 1
+            if stream is not None:
+                stream.dropped[reason] += 1
+            due = self._logged.due((reason, vehicle), self._monotonic())
+        if due:
+            _log.warning("dropped (%s) from vehicle %s; said once in %.0f s", reason, vehicle or "?", LOG_INTERVAL_S)
+
+
+def parse_uuid(text: bytes | str) -> uuid.UUID | None:
+    """The UUID in any form that `uuid.UUID()` reads, or None."""
+    if len(text) > LONGEST_UUID_TEXT:
+        return None
+    try:
+        return uuid.UUID(text if isinstance(text, str) else text.decode())
+    except ValueError:  # UnicodeDecodeError is one
+        return None

@@ -1,0 +1,263 @@
+"""Which frames are detected next and which results go to which vehicle: fair, bounded, in order. Plain data, no I/O."""
+
+from __future__ import annotations
+
+import uuid
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from actors.vehicle import SeenFrame
+from models.types import ClosedBy, Frame, Observation, Trip, Unreadable
+
+PUSH_FRAMES = 32
+"""Frames in one push at most; also how many may wait for one, so that a slow vehicle fills its own mailbox only."""
+DEATHS_ALLOWED = 2
+"""Replicas that may die of a batch before it is halved, or of a lone frame before it is dropped."""
+FAILURES_ALLOWED = 5
+"""The same for failures that the replica survived."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One thing of a trip, in order: its start (neither frame nor end), a frame, or its end.
+
+    Args:
+        trip: It belongs to this trip.
+        frame: The frame, if it is one.
+        closed_by: Who ended the trip, if it is the end.
+        text: The UUID as the device wrote it in the frame's topic.
+    """
+
+    trip: Trip
+    frame: Frame | None = None
+    closed_by: ClosedBy | None = None
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """A frame given up on purpose."""
+
+    trip: Trip
+    frame: Frame
+    reason: str
+
+
+@dataclass(slots=True)
+class Batch:
+    """Frames of many vehicles on their way through a Detector; each vehicle's items in order."""
+
+    items: dict[uuid.UUID, list[Item]]
+    deaths: int = 0
+    failures: int = 0
+
+    @property
+    def jpegs(self) -> list[bytes]:
+        """The frames as the Detector takes them; `Scheduler.observed` wants its answers in the same order."""
+        return [item.frame.jpeg for items in self.items.values() for item in items if item.frame]
+
+
+@dataclass(frozen=True, slots=True)
+class Push:
+    """What goes to a vehicle's actor in one call; `text` is the UUID as the device wrote it with the last frame."""
+
+    trip: Trip
+    frames: tuple[SeenFrame, ...]
+    closed_by: ClosedBy | None
+    text: str
+
+
+@dataclass(slots=True)
+class _Lane:
+    """One vehicle: waiting (the mailbox) -> detecting -> ready -> pushing, each in order."""
+
+    waiting: deque[Item] = field(default_factory=deque)
+    frames_waiting: int = 0
+    detecting: bool = False
+    ready: deque[tuple[Item, Observation | None]] = field(default_factory=deque)
+    pushing: bool = False
+
+    @property
+    def empty(self) -> bool:
+        return not (self.waiting or self.detecting or self.ready or self.pushing)
+
+
+class Scheduler:
+    """Mailboxes, batches and pushes of all vehicles; used from one thread.
+
+    Args:
+        mailbox_frames: Frames that may wait in one vehicle's mailbox.
+        max_batch_size: Frames in one batch.
+    """
+
+    def __init__(self, *, mailbox_frames: int, max_batch_size: int) -> None:
+        self._mailbox_frames = mailbox_frames
+        self._max_batch_size = max_batch_size
+        self._lanes: dict[uuid.UUID, _Lane] = {}
+        self._turn: deque[uuid.UUID] = deque()  # who is served first in the next batch
+        self._retries: deque[Batch] = deque()
+
+    def offer(self, item: Item) -> Dropped | None:
+        """Put an item into its vehicle's mailbox.
+
+        Returns:
+            The oldest waiting frame when the mailbox was full; starts and ends of trips are never dropped.
+        """
+        vehicle = item.trip.vehicle
+        lane = self._lanes.get(vehicle)
+        if lane is None:
+            lane = self._lanes[vehicle] = _Lane()
+            self._turn.append(vehicle)
+        lane.waiting.append(item)
+        if item.frame is None:
+            self._promote(lane)
+            return None
+        lane.frames_waiting += 1
+        if lane.frames_waiting <= self._mailbox_frames:
+            return None
+        oldest = next(i for i, waiting in enumerate(lane.waiting) if waiting.frame)
+        dropped = lane.waiting[oldest]
+        del lane.waiting[oldest]
+        lane.frames_waiting -= 1
+        assert dropped.frame is not None  # noqa: S101 - by the search above
+        return Dropped(dropped.trip, dropped.frame, "mailbox_full")
+
+    def next_batch(self) -> Batch | None:
+        """The frames to detect next: one of each vehicle in turn, round after round, until the batch is full.
+
+        A vehicle is in at most one batch at a time, so its order holds. A batch that failed comes back first.
+        """
+        if self._retries:
+            return self._retries.popleft()
+        able = [v for v in self._turn if self._may_detect(self._lanes[v])]
+        items: dict[uuid.UUID, list[Item]] = {}
+        taken = 0
+        while able and taken < self._max_batch_size:
+            for vehicle in able[: self._max_batch_size - taken]:
+                items.setdefault(vehicle, []).extend(self._take_frame(self._lanes[vehicle]))
+                taken += 1
+            able = [v for v in able if self._lanes[v].frames_waiting]
+        if not items:
+            return None
+        for vehicle in items:
+            self._lanes[vehicle].detecting = True
+            self._turn.remove(vehicle)
+            self._turn.append(vehicle)
+        return Batch(items)
+
+    def observed(self, batch: Batch, answers: Sequence[Observation | Unreadable]) -> list[Dropped]:
+        """Take the Detector's answers, in the order of `Batch.jpegs`; returns the frames it could not read."""
+        answer = iter(answers)
+        dropped: list[Dropped] = []
+        for vehicle, items in batch.items.items():
+            lane = self._lanes[vehicle]
+            for item in items:
+                if item.frame is None:
+                    lane.ready.append((item, None))
+                elif isinstance(said := next(answer), Observation):
+                    lane.ready.append((item, said))
+                else:
+                    dropped.append(Dropped(item.trip, item.frame, "unreadable"))
+            lane.detecting = False
+            self._promote(lane)
+        return dropped
+
+    def failed(self, batch: Batch, *, replica_died: bool) -> list[Dropped]:
+        """The batch got no answers: it is repeated, halved, or, when a lone frame is to blame, that frame dropped."""
+        batch.deaths += replica_died
+        batch.failures += 1
+        if batch.deaths < DEATHS_ALLOWED and batch.failures < FAILURES_ALLOWED:
+            self._retries.append(batch)
+            return []
+        frames = len(batch.jpegs)
+        if frames == 1:
+            return self._give_up(batch)
+        self._retries.append(self._halve(batch, frames // 2))
+        return []
+
+    def pushes(self) -> Iterator[tuple[uuid.UUID, Push]]:
+        """What can go to the actors now: one push of each vehicle that has something ready and none under way."""
+        for vehicle, lane in self._lanes.items():
+            if lane.ready and not lane.pushing:
+                lane.pushing = True
+                yield vehicle, _take_push(lane)
+
+    def pushed(self, vehicle: uuid.UUID) -> None:
+        """The vehicle's push was answered."""
+        lane = self._lanes[vehicle]
+        lane.pushing = False
+        if lane.empty:
+            del self._lanes[vehicle]
+            self._turn.remove(vehicle)
+
+    def backlog(self, vehicle: uuid.UUID) -> int:
+        """Frames in the vehicle's mailbox."""
+        lane = self._lanes.get(vehicle)
+        return lane.frames_waiting if lane else 0
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything of any vehicle is still under way."""
+        return bool(self._lanes)
+
+    def _give_up(self, batch: Batch) -> list[Dropped]:
+        """Give up the frames of a batch."""
+        for vehicle, items in batch.items.items():
+            lane = self._lanes[vehicle]
+            lane.ready.extend((item, None) for item in items if item.frame is None)
+            lane.detecting = False
+            self._promote(lane)
+        return [Dropped(i.trip, i.frame, "crashed") for items in batch.items.values() for i in items if i.frame]
+
+    def _may_detect(self, lane: _Lane) -> bool:
+        return lane.frames_waiting > 0 and not lane.detecting and len(lane.ready) < PUSH_FRAMES
+
+    def _take_frame(self, lane: _Lane) -> Iterator[Item]:
+        """The next frame of a lane, with the starts and ends before it."""
+        while True:
+            item = lane.waiting.popleft()
+            yield item
+            if item.frame:
+                lane.frames_waiting -= 1
+                return
+
+    def _promote(self, lane: _Lane) -> None:
+        """Starts and ends need no detection: let them pass as soon as no frame is before them."""
+        while lane.waiting and lane.waiting[0].frame is None and not lane.detecting:
+            lane.ready.append((lane.waiting.popleft(), None))
+
+    def _halve(self, batch: Batch, keep: int) -> Batch:
+        """The first `keep` frames as a batch; the others go back to the front of their mailboxes."""
+        kept: dict[uuid.UUID, list[Item]] = {}
+        for vehicle, items in batch.items.items():
+            lane = self._lanes[vehicle]
+            cut = 0
+            while cut < len(items) and keep > 0:
+                keep -= items[cut].frame is not None
+                cut += 1
+            lane.waiting.extendleft(reversed(items[cut:]))
+            lane.frames_waiting += sum(item.frame is not None for item in items[cut:])
+            lane.detecting = cut > 0
+            if cut:
+                kept[vehicle] = items[:cut]
+            else:
+                self._promote(lane)
+        lone = sum(item.frame is not None for items in kept.values() for item in items) == 1
+        # A lone frame is blamed only for what it does alone; a smaller crowd that kills once more is halved at once.
+        return Batch(kept, deaths=0 if lone else DEATHS_ALLOWED - 1, failures=0 if lone else FAILURES_ALLOWED - 1)
+
+
+def _take_push(lane: _Lane) -> Push:
+    """The ready items of one trip, at most `PUSH_FRAMES` frames, up to its end."""
+    trip = lane.ready[0][0].trip
+    frames: list[SeenFrame] = []
+    text = ""
+    closed_by: ClosedBy | None = None
+    while not closed_by and lane.ready and lane.ready[0][0].trip.id == trip.id and len(frames) < PUSH_FRAMES:
+        item, observation = lane.ready.popleft()
+        if item.frame and observation:
+            frames.append(SeenFrame(item.frame, observation))
+            text = item.text
+        closed_by = item.closed_by
+    return Push(trip, tuple(frames), closed_by, text)

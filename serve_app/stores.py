@@ -1,0 +1,70 @@
+"""Finds database and storage from this process's own settings; a function of no arguments that Ray can carry along."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from actors.ports import Stores
+
+if TYPE_CHECKING:
+    from serve_app.adapters.folder import FolderStore
+    from serve_app.adapters.footage import FootageReader
+    from serve_app.adapters.gcs import GcsStore
+    from serve_app.adapters.sql import SqlMetricsStore
+    from serve_app.settings import Settings
+
+# A vehicle's process imports this module before its first frame: everything heavy is imported inside.
+
+
+def open_stores() -> Stores:
+    """The stores that this process's settings name, for writing.
+
+    Raises:
+        SettingsError: The settings are wrong here.
+    """
+    from serve_app.settings import load_settings  # noqa: PLC0415
+
+    settings = load_settings()
+    return Stores(footage=_footage(settings), metrics=open_metrics(settings), scratch=settings.data_dir / "scratch")
+
+
+@dataclass(frozen=True, slots=True)
+class Readers:
+    """The same stores, for reading."""
+
+    footage: FootageReader
+    metrics: SqlMetricsStore
+
+
+def open_readers(settings: Settings) -> Readers:
+    """The stores that the settings name, for a process that many ask."""
+    return Readers(footage=_footage(settings), metrics=open_metrics(settings, pool_size=4))
+
+
+def open_metrics(settings: Settings, *, pool_size: int = 0) -> SqlMetricsStore:
+    """The database that the settings name; nothing is connected to yet."""
+    from serve_app.adapters.sql import metrics_store  # noqa: PLC0415
+
+    return metrics_store(
+        data_dir=settings.data_dir,
+        mysql_host=settings.mysql_host,
+        mysql_user=settings.mysql_user,
+        mysql_password=settings.mysql_password.get_secret_value() if settings.mysql_password else None,
+        mysql_database=settings.mysql_database,
+        mysql_tls_ca=settings.mysql_tls_ca,
+        pool_size=pool_size,
+    )
+
+
+def _footage(settings: Settings) -> FolderStore | GcsStore:
+    from serve_app.adapters.storage import footage_store  # noqa: PLC0415
+
+    return footage_store(
+        data_dir=settings.data_dir,
+        public_url=settings.public_url,
+        bucket=settings.google_storage_bucket_name,
+        project=settings.google_project_id,
+        credentials_file=settings.google_application_credentials,
+        public=settings.google_storage_public,
+    )

@@ -1,0 +1,216 @@
+"""Simulated devices at a real broker."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import paho.mqtt.client as mqtt
+import pytest
+from paho.mqtt.enums import CallbackAPIVersion
+
+from serve_app import simulator
+from serve_app.simulator import BrokerError, Security, TimedJpeg, replay
+from tests import servers
+
+VEHICLES = [uuid.UUID(int=1), uuid.UUID(int=2)]
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+def frames(n: int, *, every_s: float = 0.01) -> list[TimedJpeg]:
+    return [TimedJpeg(i * every_s, b"\xff\xd8 frame %d \xff\xd9" % i) for i in range(n)]
+
+
+class Heard:
+    """All messages that the broker passed on, in order."""
+
+    def __init__(self) -> None:
+        self._messages: list[tuple[str, bytes]] = []
+        self._more = threading.Condition()
+
+    def add(self, _client: mqtt.Client, _data: Any, message: mqtt.MQTTMessage) -> None:
+        """For paho's `on_message`."""
+        with self._more:
+            self._messages.append((message.topic, bytes(message.payload)))
+            self._more.notify_all()
+
+    def of(self, vehicle: uuid.UUID) -> list[tuple[str, bytes]]:
+        """Topic and payload of what this vehicle sent."""
+        own = str(vehicle).encode()
+        return [(t, p) for t, p in list(self._messages) if p == own or t == f"stream/{vehicle}"]
+
+    def await_that(self, check: Callable[[Heard], bool]) -> None:
+        """Return once it is so."""
+        with self._more:
+            assert self._more.wait_for(lambda: check(self), 20), self._messages
+
+    def closed(self, *vehicles: uuid.UUID) -> bool:
+        """Whether all of them closed their streams."""
+        return all(("close_stream", str(v).encode()) in self.of(v) for v in vehicles)
+
+
+@contextlib.contextmanager
+def listener(port: int) -> Iterator[Heard]:
+    heard, ready = Heard(), threading.Event()
+    client = mqtt.Client(CallbackAPIVersion.VERSION2)
+    client.on_message = heard.add
+    client.on_subscribe = lambda *_: ready.set()
+    client.connect(servers.HOST, port)
+    client.subscribe("#", qos=1)
+    client.loop_start()
+    assert ready.wait(20)
+    try:
+        yield heard
+    finally:
+        client.disconnect()
+        client.loop_stop()
+
+
+def test_each_vehicle_opens_sends_all_in_order_and_closes(mosquitto: servers.Server) -> None:
+    sending = frames(20)
+    with listener(mosquitto.port) as heard:
+        sent = replay(sending, vehicles=VEHICLES, host=servers.HOST, port=mosquitto.port)
+        heard.await_that(lambda h: h.closed(*VEHICLES))
+        for vehicle in VEHICLES:
+            text = str(vehicle).encode()
+            story = [("open_stream", text), *((f"stream/{vehicle}", f.jpeg) for f in sending), ("close_stream", text)]
+            assert heard.of(vehicle) == story
+    assert [(s.vehicle, s.frames, s.lost, s.unsent, s.closed) for s in sent] == [(v, 20, 0, 0, True) for v in VEHICLES]
+    assert sent[0].sent_bytes == sum(len(f.jpeg) for f in sending)
+
+
+def test_frames_are_sent_at_their_times(mosquitto: servers.Server) -> None:
+    begin_s = time.monotonic()
+    [sent] = replay(frames(11, every_s=0.1), vehicles=VEHICLES[:1], host=servers.HOST, port=mosquitto.port, speed=2)
+    assert time.monotonic() - begin_s >= 0.5
+    assert sent.seconds >= 0.49
+    assert sent.fps <= 20.5
+
+
+def test_loss_drops_its_share_and_the_same_frames_for_the_same_seed(mosquitto: servers.Server) -> None:
+    stories = []
+    for _ in range(2):
+        with listener(mosquitto.port) as heard:
+            sent = replay(
+                frames(200, every_s=0), vehicles=VEHICLES, host=servers.HOST, port=mosquitto.port, loss=0.3, seed=7
+            )
+            heard.await_that(lambda h: h.closed(*VEHICLES))
+            stories.append([heard.of(vehicle) for vehicle in VEHICLES])
+        assert [s.frames + s.lost + s.unsent for s in sent] == [200, 200]
+        assert all(40 <= s.lost <= 80 for s in sent)
+    assert len(stories[0][0]) != 202
+    assert sent[0].unsent or stories[0] == stories[1]
+
+
+def test_a_broken_connection_is_made_anew_and_the_stream_opened_again(mosquitto: servers.Server) -> None:
+    vehicle = VEHICLES[0]
+    opened, closed = (("open_stream", str(vehicle).encode()), ("close_stream", str(vehicle).encode()))
+    # A second client of the same name makes the broker cut off the first, and send its last will.
+    rival = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=f"simulated-{vehicle}", reconnect_on_failure=False)
+    with listener(mosquitto.port) as heard:
+
+        def sending() -> Iterator[TimedJpeg]:
+            for i in range(3000):
+                if i == 10:
+                    heard.await_that(lambda h: len(h.of(vehicle)) == 11)
+                    rival.connect(servers.HOST, mosquitto.port)
+                if heard.of(vehicle).count(opened) == 2 and heard.of(vehicle)[-1] != opened:
+                    return
+                yield TimedJpeg(i / 100, b"\xff\xd8 %d" % i)
+
+        [sent] = replay(sending(), vehicles=[vehicle], host=servers.HOST, port=mosquitto.port)
+        rival.disconnect()
+        assert sent.closed
+        heard.await_that(lambda h: h.of(vehicle).count(closed) == 2)
+        control = [topic for topic, _ in heard.of(vehicle) if "/" not in topic]
+        assert control == ["open_stream", "close_stream", "open_stream", "close_stream"]
+
+
+def test_a_broker_that_is_gone_for_good_is_told_of() -> None:
+    with servers.mosquitto() as broker:
+
+        def sending() -> Iterator[TimedJpeg]:
+            yield from frames(10)
+            broker.kill()
+            yield from (TimedJpeg(0.1 + i / 100, b"") for i in range(50))
+
+        [sent] = replay(sending(), vehicles=VEHICLES[:1], host=servers.HOST, port=broker.port)
+    assert not sent.closed
+    assert sent.frames + sent.unsent == 60
+    assert sent.unsent >= 30
+    assert "NOT acknowledged" in str(sent)
+
+
+def test_a_device_that_vanishes_leaves_its_last_will(mosquitto: servers.Server, tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"\xff\xd8 \xff\xd9")
+    program = (
+        "import argparse; from serve_app import simulator; p = argparse.ArgumentParser(); simulator.add_arguments(p); "
+        "raise SystemExit(simulator.main(p.parse_args()))"
+    )
+    at = ["--host", servers.HOST, "--port", str(mosquitto.port)]
+    with listener(mosquitto.port) as heard:
+        args = [sys.executable, "-c", program, str(tmp_path), "--loop", "--uuid", str(VEHICLES[0]), *at]
+        device = subprocess.Popen(args, cwd=PROJECT)
+        try:
+            heard.await_that(lambda h: len(h.of(VEHICLES[0])) >= 3)
+            assert not heard.closed(VEHICLES[0])
+        finally:
+            device.kill()
+            device.wait()
+        heard.await_that(lambda h: h.closed(VEHICLES[0]))
+
+
+def test_a_source_that_breaks_closes_the_streams(mosquitto: servers.Server) -> None:
+    def broken() -> Iterator[TimedJpeg]:
+        yield from frames(2)
+        raise simulator.SourceError("source x: broken")
+
+    with listener(mosquitto.port) as heard:
+        with pytest.raises(simulator.SourceError):
+            replay(broken(), vehicles=VEHICLES, host=servers.HOST, port=mosquitto.port)
+        heard.await_that(lambda h: h.closed(*VEHICLES))
+
+
+def test_a_broker_that_is_not_there_is_named() -> None:
+    port = servers.free_port()
+    with pytest.raises(BrokerError, match=f"broker {servers.HOST}:{port}: cannot be reached: Connection refused"):
+        replay(frames(1), vehicles=VEHICLES, host=servers.HOST, port=port)
+
+
+def test_a_broker_that_refuses_is_named() -> None:
+    with servers.mosquitto("allow_anonymous false") as broker:
+        security = Security(username="nobody", password="wrong")
+        with pytest.raises(BrokerError, match="refuses the connection: Not authorized"):
+            replay(frames(1), vehicles=VEHICLES, host=servers.HOST, port=broker.port, security=security)
+
+
+def test_the_command_says_what_it_sent(
+    mosquitto: servers.Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "env").touch()
+    monkeypatch.setenv("DMS_ENV_FILE", str(tmp_path / "env"))
+    monkeypatch.setenv("MQTT_BROKER_URL", f"mqtt://{servers.HOST}:{mosquitto.port}")
+    for i in range(5):
+        (tmp_path / f"{i}.jpg").write_bytes(b"\xff\xd8 %d" % i)
+    parser = argparse.ArgumentParser()
+    simulator.add_arguments(parser)
+    words = [str(tmp_path), "--vehicles", "3", "--fps", "50", "--uuid", str(VEHICLES[0])]
+    with listener(mosquitto.port) as heard:
+        assert simulator.main(parser.parse_args(words)) == 0
+        heard.await_that(lambda h: h.closed(VEHICLES[0]))
+        assert len(heard.of(VEHICLES[0])) == 7
+    said = capsys.readouterr()
+    assert said.err == ""
+    lines = said.out.splitlines()
+    assert len(lines) == 4
+    assert lines[0].startswith(f"{VEHICLES[0]}: 5 frames, 0 lost on purpose")
+    assert lines[3].startswith("3 vehicles: 15 frames, 0 lost on purpose")
+    assert "late" in lines[3]

@@ -1,0 +1,108 @@
+"""Stores in memory that mirror the ports; the contract suites hold them to what the real ones do."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from actors.records import AlertRecord, VideoRecord
+from serve_app.adapters.footage import CHUNK_BYTES, checked_name
+
+
+class FakeFootageStore:
+    """`FootageStore` and `FootageReader` in a dict.
+
+    Attributes:
+        objects: What is stored, by name.
+        failures: Errors that the next calls of `put` and `ping` raise, in order.
+    """
+
+    def __init__(self, public_url: str = "http://127.0.0.1:8000") -> None:
+        self.objects: dict[str, bytes] = {}
+        self.failures: list[Exception] = []
+        self._public_url = public_url
+
+    @property
+    def describe(self) -> str:
+        """See `FootageReader.describe`."""
+        return "memory"
+
+    def put(self, name: str, mp4: Path) -> None:
+        """See `FootageStore.put`."""
+        _fail(self.failures)
+        self.objects.setdefault(checked_name(name), mp4.read_bytes())
+
+    def url(self, name: str) -> str:
+        """See `FootageStore.url`."""
+        return f"{self._public_url}/footage/{checked_name(name)}"
+
+    def size(self, name: str) -> int | None:
+        """See `FootageReader.size`."""
+        return len(self.objects[name]) if name in self.objects else None
+
+    def read(self, name: str, start: int, end: int) -> Iterator[bytes]:
+        """See `FootageReader.read`."""
+        return self._pieces(checked_name(name), start, end)
+
+    def signed_url(self, name: str) -> str | None:
+        """See `FootageReader.signed_url`."""
+        checked_name(name)
+        return None
+
+    def ping(self) -> None:
+        """See `FootageReader.ping`."""
+        _fail(self.failures)
+
+    def _pieces(self, name: str, start: int, end: int) -> Iterator[bytes]:
+        if name not in self.objects:
+            raise FileNotFoundError(name)
+        data = self.objects[name][start:end]
+        for at in range(0, len(data), CHUNK_BYTES):
+            yield data[at : at + CHUNK_BYTES]
+
+
+class FakeMetricsStore:
+    """`MetricsStore` in dicts.
+
+    Attributes:
+        vehicles: The vehicles known.
+        videos: By their UUID.
+        alerts: By their UUID, each with its video's.
+        failures: Errors that the next calls of `register`, `save` and `ping` raise, in order.
+    """
+
+    def __init__(self) -> None:
+        self.vehicles: set[uuid.UUID] = set()
+        self.videos: dict[uuid.UUID, VideoRecord] = {}
+        self.alerts: dict[uuid.UUID, tuple[uuid.UUID, AlertRecord]] = {}
+        self.failures: list[Exception] = []
+        self._lock = threading.Lock()
+
+    def register(self, vehicle: uuid.UUID) -> None:
+        """See `MetricsStore.register`."""
+        _fail(self.failures)
+        self.vehicles.add(vehicle)
+
+    def save(self, video: VideoRecord, alerts: Sequence[AlertRecord]) -> None:
+        """See `MetricsStore.save`."""
+        _fail(self.failures)
+        with self._lock:
+            self.vehicles.add(video.vehicle)
+            self.videos.setdefault(video.uuid, video)
+            for alert in alerts:
+                self.alerts.setdefault(alert.uuid, (video.uuid, alert))
+
+    def video_exists(self, video_uuid: uuid.UUID) -> bool:
+        """See `SqlMetricsStore.video_exists`."""
+        return video_uuid in self.videos
+
+    def ping(self) -> None:
+        """See `SqlMetricsStore.ping`."""
+        _fail(self.failures)
+
+
+def _fail(failures: list[Exception]) -> None:
+    if failures:
+        raise failures.pop(0)

@@ -1,0 +1,606 @@
+"""The flow of frames over fakes of its ports, on a real event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import threading
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from types import SimpleNamespace
+
+import pytest
+from ray.exceptions import RayActorError, RaySystemError
+
+from models.jpeg import FrameLimits
+from models.types import Observation, Trip, Unreadable
+from serve_app import flow as flow_module
+from serve_app.flow import ALERT_INTERVAL_S, HEARTBEAT_S, Flow, GatewayConfig
+from tests.builders import CLOSED, TINY_JPEG, observation, vehicle_config, vehicle_id
+from tests.fakes.clock import FakeClock
+from tests.fakes.flow import FakeBroker, FakeDetectors, FakeVehicles
+
+A, B = vehicle_id(1), vehicle_id(2)
+
+
+def jpeg(number: int) -> bytes:
+    """A frame that can be told from others."""
+    return TINY_JPEG + f"#{number}".encode()
+
+
+class World:
+    """A flow and the fakes around it; made on the loop."""
+
+    def __init__(self, clock: FakeClock, *, mailbox_frames: int = 50) -> None:
+        self.clock = clock
+        self.detectors = FakeDetectors()
+        self.vehicles = FakeVehicles()
+        self.broker = FakeBroker()
+        self.registered: list[uuid.UUID] = []
+        self.flow = Flow(
+            GatewayConfig(
+                limits=FrameLimits(max_bytes=2**20, max_pixels=2**24),
+                max_vehicles=100,
+                mailbox_frames=mailbox_frames,
+                max_batch_size=8,
+                batches_per_replica=2,
+                idle_timeout_s=30.0,
+                vehicle=vehicle_config(),
+            ),
+            detectors=self.detectors,
+            vehicles=self.vehicles,
+            broker=self.broker,
+            register=self.registered.append,
+            loop=asyncio.get_running_loop(),
+        )
+
+    def open(self, vehicle: object = A) -> None:
+        self.flow.intake.message("open_stream", str(vehicle).encode())
+
+    def frame(self, number: int, vehicle: object = A) -> None:
+        self.flow.intake.message(f"stream/{vehicle}", jpeg(number))
+
+    def close(self, vehicle: object = A) -> None:
+        self.flow.intake.message("close_stream", str(vehicle).encode())
+
+    def seqs(self, vehicle: uuid.UUID = A) -> list[int]:
+        return [seen.frame.seq for v, push in self.vehicles.pushes if v == vehicle for seen in push.frames]
+
+    def ended(self, vehicle: uuid.UUID = A) -> list[object]:
+        return [push.closed_by for v, push in self.vehicles.pushes if v == vehicle and push.closed_by]
+
+    def alerts(self) -> list[tuple[str, bytes | str, int]]:
+        return [message for message in self.broker.published if message[0].startswith("alert/")]
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
+    """The flow's clock; its pauses are a millisecond, so that no test waits for them."""
+    fake = FakeClock()
+    monkeypatch.setattr(flow_module, "time", SimpleNamespace(monotonic=fake))
+    monkeypatch.setattr(flow_module, "FIRST_RETRY_S", 0.001)
+    monkeypatch.setattr(flow_module, "LONGEST_RETRY_S", 0.002)
+    monkeypatch.setattr(flow_module, "TICK_S", 0.001)
+    return fake
+
+
+@pytest.fixture
+def run(clock: FakeClock) -> Iterator[Callable[[Callable[[World], Awaitable[None]]], None]]:
+    def run_story(story: Callable[[World], Awaitable[None]]) -> None:
+        async def whole() -> None:
+            world = World(clock)
+            await story(world)
+            world.flow.check()
+
+        asyncio.run(whole())
+
+    yield run_story
+
+
+Run = Callable[[Callable[[World], Awaitable[None]]], None]
+
+
+async def until(condition: Callable[[], object], what: str = "it did not happen") -> None:
+    end_s = time.monotonic() + 1.0
+    while not condition():
+        assert time.monotonic() < end_s, what
+        await asyncio.sleep(0.001)
+
+
+async def settle() -> None:
+    """Let everything happen that can happen now."""
+    for _ in range(30):
+        await asyncio.sleep(0)
+
+
+def test_a_frame_goes_from_the_broker_to_its_vehicle(run: Run) -> None:
+    async def story(w: World) -> None:
+        w.open()
+        for number in range(20):
+            w.frame(number)
+        w.close()
+        await until(w.ended)
+        assert w.seqs() == list(range(20))
+        assert w.ended() == ["device"]
+        assert w.registered == [A]
+        assert w.broker.published == [(f"base64/{A}", base64.b64encode(jpeg(n)), 0) for n in range(20)]
+
+    run(story)
+
+
+def test_frames_are_relayed_before_detection_and_without_it(run: Run) -> None:
+    async def story(w: World) -> None:
+        w.detectors.free.clear()
+        w.open()
+        w.frame(0)
+        assert w.broker.topics("base64") == [f"base64/{A}"], "at once, on the thread that received it"
+        await settle()
+        assert w.seqs() == []
+        w.detectors.free.set()
+        await until(w.seqs)
+
+    run(story)
+
+
+def test_frames_that_come_while_the_actor_starts_belong_to_the_trip(run: Run) -> None:
+    async def story(w: World) -> None:
+        w.vehicles.free.clear()
+        w.open()
+        for number in range(10):
+            w.frame(number)
+        w.close()
+        await settle()
+        w.vehicles.free.set()
+        await until(w.ended)
+        assert w.seqs() == list(range(10))
+
+    run(story)
+
+
+def test_messages_from_another_thread_keep_their_order(run: Run) -> None:
+    async def story(w: World) -> None:
+        def receive() -> None:
+            for _ in range(5):
+                w.open()
+                for number in range(30):
+                    w.frame(number)
+                w.close()
+
+        thread = threading.Thread(target=receive)
+        thread.start()
+        await until(lambda: len(w.ended()) == 5)
+        thread.join()
+        assert w.seqs() == list(range(30)) * 5
+
+    run(story)
+
+
+def test_an_alert_is_said_at_once_and_then_every_ten_seconds(run: Run) -> None:
+    async def story(w: World) -> None:
+        w.detectors.see = lambda _jpeg: observation("phone")
+        w.open()
+        said_at_s = []
+        for second in range(25):
+            w.frame(second)
+            await until(lambda second=second: len(w.seqs()) == second + 1)  # type: ignore[misc]
+            await settle()
+            said_at_s += [second] * (len(w.alerts()) - len(said_at_s))
+            w.clock.advance(1.0)
+        assert said_at_s == [0, ALERT_INTERVAL_S, 2 * ALERT_INTERVAL_S]
+        assert w.alerts() == [(f"alert/{A}", "phone", 1)] * 3
+
+    run(story)
+
+
+def test_each_text_has_its_own_ten_seconds_and_each_vehicle(run: Run) -> None:
+    async def story(w: World) -> None:
+        labels: dict[bytes, Observation] = {jpeg(0): observation("phone"), jpeg(1): observation("phone", "vape")}
+        w.detectors.see = lambda data: labels[data]
+        for vehicle in (A, B):
+            w.open(vehicle)
+            for number in range(2):
+                w.frame(number, vehicle)
+                await until(lambda n=number, v=vehicle: len(w.seqs(v)) == n + 1)  # type: ignore[misc]
+        await settle()
+        assert w.alerts() == [(f"alert/{v}", text, 1) for v in (A, B) for text in ("phone", "vape")]
+
+    run(story)
+
+
+def test_a_new_trip_does_not_repeat_a_text_within_ten_seconds(run: Run) -> None:
+    async def story(w: World) -> None:
+        w.detectors.see = lambda _jpeg: observation("phone")
+        for trips in (1, 2):
+            w.open()
+            w.frame(0)
+            w.close()
+            await until(lambda trips=trips: len(w.ended()) == trips)  # type: ignore[misc]
+            await settle()
+        assert len(w.alerts()) == 1
+        w.clock.advance(ALERT_INTERVAL_S)
+        w.open()
+        w.frame(0)
+        w.close()
+        await until(lambda: len(w.alerts()) == 2)
+
+    run(story)
+
+
+def test_the_last_frames_of_a_trip_alert_too(run: Run) -> None:
+    async def story(w: World) -> None:
+        w.detectors.see = lambda data: observation("cigarette") if data == jpeg(1) else Observation()
+        w.open()
+        w.frame(0)
+        w.frame(1)
+        w.close()
+        await until(w.ended)
+        await settle()
+        assert w.alerts() == [(f"alert/{A}", "cigarette", 1)]
+
+    run(story)
+
+
+def test_an_alert_goes_to_the_text_that_the_device_wrote(run: Run) -> None:
+    async def story(w: World) -> None:
+        w.detectors.see = lambda _jpeg: observation("bottle")
+        w.open(A)
+        text = f"{{{str(A).upper()}}}"
+        w.frame(0, text)
+        await until(w.alerts)
+        assert w.alerts() == [(f"alert/{text}", "bottle", 1)]
+
+    run(story)
+
+
+def test_a_push_that_fails_is_repeated_until_it_is_answered(run: Run) -> None:
+    async def story(w: World) -> None:
+        w.vehicles.failures = [RayActorError(), OSError("away"), TimeoutError()] * 3
+        w.detectors.see = lambda _jpeg: observation("phone")
+        w.open()
+        w.frame(0)
+        w.close()
+        await until(w.ended)
+        assert w.seqs() == [0]
+        await settle()
+        assert len(w.alerts()) == 1
+
+    run(story)
+
+
+def test_a_detection_that_fails_is_repeated_with_the_same_frames(run: Run) -> None:
+    async def story(w: World) -> None:
+        w.detectors.failures = [RayActorError(), OSError("away"), TimeoutError()]
+        w.open()
+        for number in range(3):
+            w.frame(number)
+        w.close()
+        await until(w.ended)
+        assert w.seqs() == [0, 1, 2]
+        assert w.flow.intake.refused == {}
+
+    run(story)
+
+
+def test_a_short_outage_of_the_detectors_costs_no_frame(run: Run) -> None:
+    # Replicas survive, calls are refused at once: no frame is to blame.
+    async def story(w: World) -> None:
+        w.detectors.failures = [RaySystemError("no replica takes calls now") for _ in range(40)]
+        w.open()
+        for number in range(3):
+            w.frame(number)
+        w.close()
+        await until(w.ended)
+        assert w.flow.intake.refused == {}
+        assert w.seqs() == [0, 1, 2]
+
+    run(story)
+
+
+def test_too_few_answers_are_a_failure_and_no_mix_up(run: Run) -> None:
+    async def story(w: World) -> None:
+        whole = w.detectors.detect
+
+        async def detect(jpegs: list[bytes]) -> list[Observation | Unreadable]:
+            answers = await whole(jpegs)
+            return answers[1:] if len(w.detectors.calls) == 1 else answers
+
+        w.detectors.detect = detect  # type: ignore[method-assign]
+        w.open()
+        w.frame(0)
+        w.close()
+        await until(w.ended)
+        assert w.seqs() == [0]
+
+    run(story)
+
+
+def test_dropped_frames_are_counted_by_reason(run: Run) -> None:
+    async def story(w: World) -> None:
+        w.detectors.see = lambda data: Unreadable("cut") if data == jpeg(1) else Observation()
+        w.open()
+        for number in range(3):
+            w.frame(number)
+        await until(lambda: len(w.seqs()) == 2)
+        assert w.seqs() == [0, 2]
+        [info] = await w.flow.streams()
+        assert info.dropped == {"unreadable": 1}
+        assert info.frames == 3
+
+    run(story)
+
+
+def test_a_full_mailbox_drops_the_oldest_and_says_so(clock: FakeClock) -> None:
+    async def whole() -> None:
+        w = World(clock, mailbox_frames=5)
+        w.detectors.free.clear()
+        w.open()
+        w.frame(0)
+        await settle()
+        for number in range(1, 21):
+            w.frame(number)
+        w.close()
+        await settle()
+        assert w.flow.intake.refused == {"mailbox_full": 15}
+        assert len(w.broker.topics("base64")) == 21
+        w.detectors.free.set()
+        await until(w.ended)
+        assert w.seqs() == [0, 16, 17, 18, 19, 20]
+
+    asyncio.run(whole())
+
+
+def test_batches_in_flight_follow_the_number_of_detectors(run: Run) -> None:
+    async def story(w: World) -> None:
+        w.detectors.free.clear()
+        for number in range(10):
+            w.open(vehicle_id(number))
+            w.frame(0, vehicle_id(number))
+            await settle()
+        assert len(w.detectors.calls) == 2, "batches_per_replica, of the one that there must be at least"
+        w.detectors.running = 3
+        w.flow.start()
+        await until(lambda: len(w.detectors.calls) >= 3)
+        assert w.flow.detector_replicas == 3
+        w.detectors.free.set()
+        await until(lambda: len({vehicle for vehicle, push in w.vehicles.pushes if push.frames}) == 10)
+
+    run(story)
+
+
+def heartbeats(w: World) -> list[Trip]:
+    return [push.trip for _, push in w.vehicles.pushes if not push.frames and not push.closed_by]
+
+
+def test_an_open_trip_without_frames_is_pushed_to(run: Run) -> None:
+    async def story(w: World) -> None:
+        w.open()
+        await until(lambda: len(heartbeats(w)) == 1)  # its start
+        w.flow.start()
+        await settle()
+        assert len(heartbeats(w)) == 1
+        for beats in (2, 3):
+            w.clock.advance(HEARTBEAT_S)
+            await until(lambda beats=beats: len(heartbeats(w)) == beats)  # type: ignore[misc]
+        w.close()
+        await until(w.ended)
+        before = len(w.vehicles.pushes)
+        w.clock.advance(HEARTBEAT_S)
+        await asyncio.sleep(0.01)
+        assert len(w.vehicles.pushes) == before, "a trip that has ended has no heart"
+
+    run(story)
+
+
+def test_the_heart_beats_while_the_detectors_are_away(run: Run) -> None:
+    # Else the actor takes the Gateway for dead, closes the trip, and the rest of the trip is lost.
+    async def story(w: World) -> None:
+        w.open()
+        await until(lambda: heartbeats(w))
+        w.detectors.free.clear()
+        for number in range(40):
+            w.frame(number)
+        w.flow.start()
+        for beats in (2, 3, 4):
+            w.clock.advance(HEARTBEAT_S)
+            await until(lambda beats=beats: len(heartbeats(w)) >= beats, "the actor hears nothing")  # type: ignore[misc]
+        w.detectors.free.set()
+        w.close()
+        await until(w.ended)
+        assert w.seqs() == list(range(40))
+
+    run(story)
+
+
+def test_a_heartbeat_never_overtakes_the_end_of_a_trip(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flow_module, "HEARTBEAT_S", 0.0)
+    monkeypatch.setattr(flow_module, "TICK_S", 0.0)
+
+    async def story(w: World) -> None:
+        w.flow.start()
+        for _ in range(20):
+            w.open()
+            w.frame(0)
+            await settle()
+            w.frame(1)
+            w.close()
+            w.open()
+            w.frame(0)
+            await settle()
+            w.close()
+            await settle()
+        await until(lambda: len(w.ended()) == 40)
+        trips = [push.trip.id for _, push in w.vehicles.pushes]
+        changes = 1 + sum(one != other for one, other in zip(trips, trips[1:], strict=False))
+        assert changes == len(set(trips)), "trips are mixed: the actor closes one for the other and forgets its frames"
+
+    run(story)
+
+
+def test_an_idle_trip_ends_by_the_clock(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story(w: World) -> None:
+        w.open()
+        w.frame(0)
+        await until(w.seqs)
+        monkeypatch.setattr(w.flow.intake, "_monotonic", lambda: time.monotonic() + 31.0)
+        w.flow.start()
+        await until(w.ended)
+        assert w.ended() == ["idle"]
+        assert await w.flow.stream(A) is None
+
+    run(story)
+
+
+@pytest.mark.parametrize("error", [RayActorError(), RaySystemError("away"), TimeoutError(), RuntimeError("no Serve")])
+def test_the_clock_goes_on_when_nobody_knows_the_number_of_detectors(error: Exception, run: Run) -> None:
+    async def story(w: World) -> None:
+        w.flow.start()
+        await until(lambda: w.flow.detector_replicas == 1)
+
+        async def unknown() -> int:
+            raise error
+
+        w.detectors.replicas = unknown  # type: ignore[method-assign]
+        await asyncio.sleep(0.005)
+        w.flow.check()  # idle trips and heartbeats have nothing to do with it
+        assert w.flow.detector_replicas == 1, "the last number stays"
+
+    run(story)
+
+
+def test_a_stream_shows_what_is_known_of_it(run: Run) -> None:
+    async def story(w: World) -> None:
+        w.vehicles.free.clear()
+        w.open(B)
+        w.open(A)
+        [other, early] = await w.flow.streams()
+        assert (other.trip.vehicle, early.trip.vehicle) == (B, A), "oldest first"
+        assert (early.driver_state, early.node, early.pid, early.flagged) == ("starting", None, None, 0)
+
+        w.vehicles.free.set()
+        w.detectors.see = lambda _jpeg: observation("phone", **CLOSED)
+        w.frame(0)
+        await until(w.seqs)
+        await settle()
+        info = await w.flow.stream(A)
+        assert info is not None
+        assert (info.frames, info.flagged, info.backlog) == (1, 1, 0)
+        assert (info.driver_state, info.node, info.pid) == ("eyes closed", "a node", 4711)
+
+        w.detectors.free.clear()
+        for number in range(8):
+            w.frame(number)
+            await settle()
+        info = await w.flow.stream(A)
+        assert info is not None
+        assert info.backlog == 7, "one is being detected"
+        w.detectors.free.set()
+
+    run(story)
+
+
+def test_a_stream_is_gone_from_its_close_on(run: Run) -> None:
+    async def story(w: World) -> None:
+        w.vehicles.free.clear()
+        w.open()
+        w.close()
+        assert await w.flow.stream(A) is None
+        assert await w.flow.streams() == []
+        w.vehicles.free.set()
+        await until(w.ended)
+
+    run(story)
+
+
+def test_a_stream_that_ends_while_one_looks_does_not_matter(run: Run) -> None:
+    async def story(w: World) -> None:
+        w.open(A)
+        w.open(B)
+        await settle()
+        looking = asyncio.get_running_loop().create_task(w.flow.streams())
+        await asyncio.sleep(0)
+        w.close(A)
+        assert B in {info.trip.vehicle for info in await looking}
+
+    run(story)
+
+
+def test_drain_ends_every_trip_and_waits_for_its_flush(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flow_module, "time", time)
+
+    async def story(w: World) -> None:
+        w.vehicles.flushing = 1
+        for vehicle in (A, B):
+            w.open(vehicle)
+            w.frame(0, vehicle)
+        drain = asyncio.get_running_loop().create_task(w.flow.drain(10.0))
+        await until(lambda: w.ended(A) and w.ended(B))
+        assert w.ended(A) == ["shutdown"]
+        assert w.seqs(A) == w.seqs(B) == [0], "frames that were taken are looked at"
+        w.frame(1)
+        assert not drain.done()
+        w.vehicles.flushing = 0
+        assert await asyncio.wait_for(drain, 2.0) == 0
+        assert w.flow.intake.refused == {"not_open": 1}
+
+    run(story)
+
+
+def test_drain_gives_up_after_its_time_and_says_what_is_left(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flow_module, "time", time)
+
+    async def story(w: World) -> None:
+        w.vehicles.flushing = 3
+        assert await w.flow.drain(0.01) == 3
+
+    run(story)
+
+
+def test_drain_counts_a_trip_that_has_no_actor_yet(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flow_module, "time", time)
+
+    async def story(w: World) -> None:
+        w.vehicles.free.clear()
+        w.open()
+        w.frame(0)
+        assert await w.flow.drain(0.01) > 0, "its frames are in the mailbox: that is no clean end"
+        w.vehicles.free.set()
+
+    run(story)
+
+
+def test_a_fault_of_ours_is_seen_by_the_health_check(clock: FakeClock) -> None:
+    async def whole() -> None:
+        w = World(clock)
+        w.flow.check()
+
+        def broken(*_: object, **__: object) -> None:
+            raise ValueError("a fault of ours")
+
+        w.broker.publish = broken  # type: ignore[method-assign]
+        w.detectors.see = lambda _jpeg: observation("phone")
+        w.flow.intake._relay = lambda _topic, _payload: None  # noqa: SLF001 - only alerts are to fail
+        w.open()
+        w.frame(0)
+        await until(lambda: w.seqs())
+        await settle()
+        with pytest.raises(RuntimeError, match="flow"):
+            w.flow.check()
+
+    asyncio.run(whole())
+
+
+def test_nothing_is_left_of_trips_that_ended(run: Run) -> None:
+    async def story(w: World) -> None:
+        vehicles: Iterable[uuid.UUID] = [vehicle_id(number) for number in range(20)]
+        for vehicle in vehicles:
+            w.open(vehicle)
+            w.frame(0, vehicle)
+            w.close(vehicle)
+        await until(lambda: all(w.ended(vehicle) for vehicle in vehicles))
+        await settle()
+        assert await w.flow.streams() == []
+        assert not w.flow._scheduler.busy  # noqa: SLF001 - its memory is the story
+        assert w.flow._replies == {}  # noqa: SLF001
+
+    run(story)

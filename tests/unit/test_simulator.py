@@ -1,0 +1,224 @@
+"""What simulated devices send and when; no broker."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from serve_app import simulator
+from serve_app.simulator_replay import Pace
+from serve_app.simulator_source import JpegFormat, SourceError, extended, load_source
+
+
+def video(path: Path, *, times_ms: Sequence[int], size: tuple[int, int] = (64, 48)) -> Path:
+    """A video whose pictures come at these times."""
+    with av.open(path, "w") as file:
+        stream = file.add_stream("libx264", rate=30, options={"preset": "ultrafast", "tune": "zerolatency"})
+        stream.width, stream.height = size
+        stream.pix_fmt = "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 1000)
+        for i, time_ms in enumerate(times_ms):
+            frame = av.VideoFrame.from_ndarray(np.full((size[1], size[0], 3), i * 3 % 256, np.uint8), format="bgr24")
+            frame.pts, frame.time_base = time_ms, Fraction(1, 1000)
+            file.mux(stream.encode(frame))
+        file.mux(stream.encode())
+    return path
+
+
+def folder(path: Path, names: Sequence[str] = ("b.jpg", "a.jpg", "c.JPEG")) -> Path:
+    path.mkdir()
+    for name in names:
+        (path / name).write_bytes(b"\xff\xd8 any bytes of " + name.encode())
+    return path
+
+
+def decoded(jpeg: bytes) -> NDArray[np.uint8]:
+    image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+    assert image is not None
+    return np.asarray(image, dtype=np.uint8)
+
+
+class Clock:
+    """Time that passes only when someone waits."""
+
+    def __init__(self) -> None:
+        self.now_s = 1000.0
+
+    def __call__(self) -> float:
+        """Monotonic seconds."""
+        return self.now_s
+
+    def sleep(self, seconds: float) -> None:
+        """Wait."""
+        self.now_s += seconds
+
+
+def test_jpegs_of_a_folder_are_sent_byte_for_byte_in_order_of_their_names(tmp_path: Path) -> None:
+    source = load_source(folder(tmp_path / "pictures"))
+    assert [(frame.at_s, frame.jpeg[-6:]) for frame in source] == [(0, b" a.jpg"), (0.1, b" b.jpg"), (0.2, b"c.JPEG")]
+    assert source.frames == 3
+
+
+def test_other_pictures_of_a_folder_become_jpegs(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "grey.png"), np.full((48, 64, 3), 99, np.uint8))
+    [frame] = load_source(tmp_path, fps=5)
+    assert abs(int(decoded(frame.jpeg)[0, 0, 0]) - 99) <= 1
+
+
+def test_a_video_keeps_its_own_times_which_begin_at_0(tmp_path: Path) -> None:
+    source = load_source(video(tmp_path / "v.mp4", times_ms=[500, 533, 900, 1700]))
+    assert [frame.at_s for frame in source] == pytest.approx([0, 0.033, 0.4, 1.2], abs=0.001)
+    assert source.frames == 4
+
+
+def test_a_video_can_be_read_again(tmp_path: Path) -> None:
+    source = load_source(video(tmp_path / "v.mp4", times_ms=[0, 100]))
+    assert list(source) == list(source)
+
+
+@pytest.mark.parametrize(
+    ("size", "sent"), [((1280, 720), (640, 360)), ((480, 960), (240, 480)), ((320, 240), (320, 240))]
+)
+def test_a_video_larger_than_vga_is_made_smaller_in_proportion(
+    tmp_path: Path, size: tuple[int, int], sent: tuple[int, int]
+) -> None:
+    [frame] = load_source(video(tmp_path / "v.mp4", times_ms=[0], size=size))
+    assert decoded(frame.jpeg).shape == (sent[1], sent[0], 3)
+
+
+def test_the_quality_of_encoded_pictures_can_be_chosen(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (48, 64, 3)).astype(np.uint8)
+    cv2.imwrite(str(tmp_path / "noise.png"), noise)
+    sizes = [len(next(iter(load_source(tmp_path, jpeg=JpegFormat(quality=q)))).jpeg) for q in (20, 80, 95)]
+    assert sizes == sorted(sizes)
+    assert len(set(sizes)) == 3
+
+
+def test_a_faster_video_is_thinned_evenly(tmp_path: Path) -> None:
+    source = load_source(video(tmp_path / "v.mp4", times_ms=[i * 1000 // 30 for i in range(60)]), fps=10)
+    assert [frame.at_s for frame in source] == pytest.approx([i / 10 for i in range(20)], abs=0.002)
+
+
+def test_a_slower_video_stays_as_it_is(tmp_path: Path) -> None:
+    source = load_source(video(tmp_path / "v.mp4", times_ms=[0, 200, 400]), fps=25)
+    assert [frame.at_s for frame in source] == pytest.approx([0, 0.2, 0.4])
+
+
+def test_a_loop_goes_on_in_the_same_step(tmp_path: Path) -> None:
+    frames = extended(load_source(folder(tmp_path / "p"), fps=4), loop=True, duration_s=None)
+    assert [frame.at_s for frame in itertools.islice(frames, 8)] == pytest.approx([i / 4 for i in range(8)])
+
+
+@pytest.mark.parametrize(("duration_s", "frames"), [(0.2, 2), (0.25, 3), (1.0, 10)])
+def test_a_duration_repeats_or_cuts_the_source(tmp_path: Path, duration_s: float, frames: int) -> None:
+    source = load_source(folder(tmp_path / "p"))
+    assert len(list(extended(source, loop=False, duration_s=duration_s))) == frames
+
+
+def test_a_single_picture_can_be_repeated(tmp_path: Path) -> None:
+    source = load_source(folder(tmp_path / "p", ["one.jpg"]))
+    assert len(list(extended(source, loop=False, duration_s=1.0))) == 10
+
+
+def test_sources_that_cannot_be_read_are_named(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "broken.mp4").write_bytes(b"no video")
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "x.png").write_bytes(b"no picture")
+    for name in ("absent.mp4", "empty", "broken.mp4", "broken"):
+        with pytest.raises(SourceError, match=f"{tmp_path / name}.*") as error:
+            list(load_source(tmp_path / name))
+        assert "\n" not in str(error.value)
+
+
+def test_a_video_that_breaks_off_is_named_when_it_does(tmp_path: Path) -> None:
+    path = video(tmp_path / "v.mkv", times_ms=[i * 100 for i in range(5)])
+    source = load_source(path)
+    path.write_bytes(b"")
+    with pytest.raises(SourceError, match=str(path)):
+        list(source)
+
+
+def test_a_delay_does_not_add_up() -> None:
+    clock = Clock()
+    pace = Pace(clock=clock, sleep=clock.sleep)
+    sent_s = []
+    for i in range(10):
+        pace.wait_for(i / 10)
+        sent_s.append(clock.now_s - 1000)
+        clock.now_s += 0.35 if i == 3 else 0.02  # what sending takes
+    assert sent_s[:4] == pytest.approx([0, 0.1, 0.2, 0.3])
+    assert sent_s[7:] == pytest.approx([0.71, 0.8, 0.9])
+    assert pace.late_s == pytest.approx(0.25)
+    assert pace.put_off_s == 0
+
+
+def test_after_a_long_delay_only_a_second_is_made_up_for() -> None:
+    clock = Clock()
+    pace = Pace(clock=clock, sleep=clock.sleep)
+    sent_s = []
+    for i in range(30):
+        pace.wait_for(i / 10)
+        sent_s.append(clock.now_s - 1000)
+        clock.now_s += 5.0 if i == 0 else 0.0
+    assert pace.late_s == pytest.approx(4.9)
+    assert pace.put_off_s == pytest.approx(3.9)
+    assert sum(at_s == pytest.approx(5.0) for at_s in sent_s) == 11
+    assert sent_s[-1] == pytest.approx(2.9 + 3.9)
+
+
+def arguments(*words: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    simulator.add_arguments(parser)
+    return parser.parse_args(words)
+
+
+@pytest.fixture
+def default_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "env").touch()
+    monkeypatch.setenv("DMS_ENV_FILE", str(tmp_path / "env"))
+    for name in ("MQTT_BROKER_URL", "MQTT_BROKER_PORT", "MQTT_USERNAME", "MQTT_PASSWORD"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.parametrize(
+    "words", [["--vehicles", "0"], ["--loss", "1.5"], ["--fps", "x"], ["--speed", "0"], ["--port", "70000"]]
+)
+def test_wrong_arguments_end_with_a_line_that_says_what_would_be_right(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        arguments("clip.mp4", *words)
+    assert end.value.code == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert words[0] in last
+    assert f"{words[1]} should be" in last
+
+
+@pytest.mark.usefixtures("default_settings")
+def test_an_absent_source_ends_the_command_with_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert simulator.main(arguments("absent.mp4")) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert "absent.mp4" in line
+
+
+@pytest.mark.usefixtures("default_settings")
+def test_a_camera_is_not_sped_up(capsys: pytest.CaptureFixture[str]) -> None:
+    assert simulator.main(arguments("9", "--speed", "2")) == 2
+    assert capsys.readouterr().err == "--speed 2: should be 1 with a camera\n"
+
+
+@pytest.mark.usefixtures("default_settings")
+def test_wrong_settings_end_the_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("MQTT_BROKER_PORT", "70000")
+    assert simulator.main(arguments("absent.mp4")) == 2
+    assert "MQTT_BROKER_PORT" in capsys.readouterr().err
