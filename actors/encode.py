@@ -18,6 +18,10 @@ NOMINAL_FPS = 15
 """Tells x264 which level to claim; the real times are in the time stamps."""
 
 
+MAX_SIDE_PX = 4096
+"""x264 takes 16384 at most, decoders in hardware 4096; a larger picture is scaled down."""
+
+
 class NothingToEncodeError(ValueError):
     """Not one of the frames could be decoded."""
 
@@ -47,24 +51,32 @@ def encode_mp4(frames: Sequence[Frame], path: Path) -> None:
         )
         stream.pix_fmt = "yuv420p"
         stream.codec_context.time_base = TIME_BASE
+        stream.codec_context.thread_count = 1  # the other cores belong to the frames that come in
         size: tuple[int, int] | None = None
+        first_s = 0.0
         last_ms = -1
         for frame in frames:
             picture = cv2.imdecode(np.frombuffer(frame.jpeg, np.uint8), cv2.IMREAD_COLOR)
             if picture is None:
                 continue
             if size is None:
-                size = (max(2, picture.shape[1] // 2 * 2), max(2, picture.shape[0] // 2 * 2))
+                scale = min(1.0, MAX_SIDE_PX / max(picture.shape[:2]))
+                size = (_even(picture.shape[1] * scale), _even(picture.shape[0] * scale))
                 stream.width, stream.height = size
+                first_s = frame.captured_s
             video_frame = av.VideoFrame.from_ndarray(
                 _letterbox(picture.astype(np.uint8, copy=False), size), format="bgr24"
             )
-            last_ms = max(last_ms + 1, round((frame.captured_s - frames[0].captured_s) * 1000))
+            last_ms = max(last_ms + 1, round((frame.captured_s - first_s) * 1000))
             video_frame.pts, video_frame.time_base = last_ms, TIME_BASE
             container.mux(stream.encode(video_frame))
         if size is None:
             raise NothingToEncodeError(f"none of {len(frames)} frames could be decoded")
         container.mux(stream.encode(None))
+
+
+def _even(side_px: float) -> int:
+    return max(2, int(side_px) // 2 * 2)
 
 
 def _letterbox(picture: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:

@@ -86,12 +86,16 @@ class Flusher:
 
     def _flush(self, part: Part, name: str) -> None:
         stores: Stores = self._repeat(name, "waiting", self._stores_once)
-        video = VideoRecord(video_uuid(part.trip.id, part.number), part.trip.vehicle, stores.footage.url(name))
-        mp4 = stores.scratch / f"{video.uuid}.mp4"
+        uuid = video_uuid(part.trip.id, part.number)
+        mp4 = stores.scratch / f"{uuid}.mp4"
+
+        def save() -> None:
+            stores.metrics.save(VideoRecord(uuid, part.trip.vehicle, stores.footage.url(name)), part.alerts)
+
         try:
             self._repeat(name, "encode", lambda: _encode(part, mp4))
             self._repeat(name, "upload", lambda: stores.footage.put(name, mp4))
-            self._repeat(name, "rows", lambda: stores.metrics.save(video, part.alerts))
+            self._repeat(name, "rows", save)
             _log.info("stored %s: %d frames, %d alerts", name, len(part.footage), len(part.alerts))
         except NothingToEncodeError as error:
             _log.error("trip %s: nothing to store: %s", part.trip.id, error)
@@ -122,7 +126,7 @@ class Flusher:
         self._note(FlushStatus(name, step))
         return Retrying(
             retry=retry_if_not_exception_type(NothingToEncodeError),
-            wait=wait_exponential_jitter(initial=FIRST_RETRY_S, max=LONGEST_RETRY_S),
+            wait=wait_exponential_jitter(multiplier=FIRST_RETRY_S, max=LONGEST_RETRY_S),
             sleep=self._sleep,
             before_sleep=note_failure,
             reraise=True,

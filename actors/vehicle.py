@@ -100,6 +100,7 @@ class Vehicle:
         self._open: _OpenTrip | None = None
         self._last_push: tuple[object, PushReply] | None = None
         self._last_closed: uuid.UUID | None = None
+        self._orphan: _OpenTrip | None = None
         # Pushes come from one thread; the orphan's timer is another one.
         self._lock = threading.Lock()
 
@@ -119,7 +120,8 @@ class Vehicle:
             if self._open is not None and self._open.trip.id != trip.id:
                 self._close()  # its close was lost with the Gateway that knew of it
             if self._open is None:
-                self._open = self._begin(trip)
+                resumed = self._orphan if self._orphan and self._orphan.trip.id == trip.id else None
+                self._open, self._orphan = resumed or self._begin(trip), None
             open_trip = self._open
             texts = dict.fromkeys(text for seen in frames for text in self._take(open_trip, seen))
             reply = PushReply(alerts=tuple(texts), flagged=open_trip.flagged, driver_state=open_trip.policy.state)
@@ -129,16 +131,17 @@ class Vehicle:
             return reply
 
     def close(self) -> None:
-        """End the open trip, if there is one."""
+        """Flush the open trip, if there is one: its end may never come. Should the Gateway return, it goes on."""
         with self._lock:
             if self._open is not None:
-                self._close()
+                self._orphan = self._open
+                self._flush_rest()
 
     @property
     def trip(self) -> Trip | None:
         """The open trip."""
-        open_trip = self._open
-        return open_trip.trip if open_trip else None
+        with self._lock:  # never a look between a trip's end and the hand-over of its last part
+            return self._open.trip if self._open else None
 
     def _begin(self, trip: Trip) -> _OpenTrip:
         return _OpenTrip(
@@ -170,11 +173,13 @@ class Vehicle:
         open_trip.part += 1
 
     def _close(self) -> None:
+        if self._open is not None:
+            self._last_closed = self._open.trip.id
+            self._flush_rest()
+
+    def _flush_rest(self) -> None:
         open_trip, self._open = self._open, None
-        if open_trip is None:
-            return
-        self._last_closed = open_trip.trip.id
-        if open_trip.footage:
+        if open_trip is not None and open_trip.footage:
             self._flush_part(open_trip)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
 
 from models.types import Frame
 
@@ -22,19 +21,20 @@ class FootageRing:
         self._before: deque[Frame] = deque()
         self._until_s: float | None = None
 
-    def step(self, frame: Frame, *, flagged: bool) -> Iterator[Frame]:
+    def step(self, frame: Frame, *, flagged: bool) -> list[Frame]:
         """The frames that become footage now, in order, each once in the life of the ring."""
         if flagged:
             self._until_s = frame.captured_s + self._post_roll_s
             self._forget(frame.captured_s)
-            yield from self._before
+            kept = [*self._before, frame]
             self._before.clear()
-            yield frame
-        elif self._until_s is not None and frame.captured_s <= self._until_s:
-            yield frame
-        elif self._pre_roll_s > 0:
+            return kept
+        if self._until_s is not None and frame.captured_s <= self._until_s:
+            return [frame]
+        if self._pre_roll_s > 0:
             self._before.append(frame)
             self._forget(frame.captured_s)
+        return []
 
     def _forget(self, now_s: float) -> None:
         while self._before and self._before[0].captured_s < now_s - self._pre_roll_s:

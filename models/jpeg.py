@@ -18,6 +18,7 @@ _PREFIX = 0xFF
 # Markers without a length: TEM, RST0-7, SOI, EOI, and the fill byte before a marker.
 _BARE = frozenset({0x01, *range(0xD0, 0xDA), _PREFIX})
 _SHORTEST = 2
+_MAX_STEPS = 512  # encoders write some ten segments; bounds what a hostile payload costs
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,9 @@ def _segments(payload: bytes) -> Iterator[tuple[int, int, int]]:
     if not payload.startswith(_START):
         return
     at = 2
-    while at + 4 <= len(payload) and payload[at] == _PREFIX:
+    for _ in range(_MAX_STEPS):
+        if at + 4 > len(payload) or payload[at] != _PREFIX:
+            return
         marker = payload[at + 1]
         if marker in _BARE:
             at += 1 if marker == _PREFIX else 2

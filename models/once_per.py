@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 
-_TIDY_ABOVE = 4096
+_TIDY_FROM = 4096
 
 
 class OncePer:
@@ -17,6 +17,7 @@ class OncePer:
     def __init__(self, interval_s: float) -> None:
         self._interval_s = interval_s
         self._said_s: dict[Hashable, float] = {}
+        self._tidy_at = _TIDY_FROM
 
     def due(self, thing: Hashable, now_s: float) -> bool:
         """Whether to say it now; if so, it counts as said.
@@ -28,7 +29,8 @@ class OncePer:
         said_s = self._said_s.get(thing)
         if said_s is not None and now_s - said_s < self._interval_s:
             return False
-        if len(self._said_s) > _TIDY_ABOVE:  # so that the memory does not grow with every name ever heard
+        if len(self._said_s) >= self._tidy_at:  # so that the memory does not grow with every name ever heard
             self._said_s = {t: s for t, s in self._said_s.items() if now_s - s < self._interval_s}
+            self._tidy_at = max(_TIDY_FROM, 2 * len(self._said_s))
         self._said_s[thing] = now_s
         return True

@@ -65,13 +65,13 @@ class Policy:
         Returns:
             The metrics of this frame.
         """
-        if self._last_frame_s is not None and captured_s - self._last_frame_s > self._profile.gap_s:
+        if self._last_frame_s is not None and _passed_s(self._last_frame_s, captured_s) > self._profile.gap_s:
             self._since_s.clear()
         self._last_frame_s = captured_s
 
         face = observation.face
         faceless = self._face_missing or face is None
-        lost = self._last_face_s is None or captured_s - self._last_face_s >= self._profile.face_lost_s
+        lost = self._last_face_s is None or _passed_s(self._last_face_s, captured_s) >= self._profile.face_lost_s
         if faceless and lost:
             self._since_s.clear()
         if face is not None:
@@ -111,5 +111,10 @@ class Policy:
                 self._since_s.pop(name, None)
 
     def _lasted_s(self, name: Condition, captured_s: float) -> float:
-        lasted_s = captured_s - self._since_s.get(name, captured_s)
+        lasted_s = _passed_s(self._since_s.get(name, captured_s), captured_s)
         return lasted_s if lasted_s >= self._profile.min_duration_s else 0.0
+
+
+def _passed_s(start_s: float, end_s: float) -> float:
+    # 2.3 - 1.3 is a little less than 1.0: frames at a fixed rate would count a frame late, depending on when it began
+    return round(end_s - start_s, 6)

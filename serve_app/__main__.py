@@ -12,13 +12,13 @@ def main() -> int:
     """Run the command that the arguments name; its exit code."""
     parser = argparse.ArgumentParser(prog="python -m serve_app", description="Driver monitoring")
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("run", help="the service, until Ctrl-C (what `make run` does)")
+    run.add_arguments(commands.add_parser("run", help="the service, until Ctrl-C (what `make run` does)"))
     commands.add_parser("demo", help="service, one vehicle, its stored trip (what `make demo` does)")
     simulate = commands.add_parser("simulate", help="devices: a video, a folder of images or a camera as N vehicles")
     simulator.add_arguments(simulate)
     args = parser.parse_args()
     if args.command == "run":
-        return run.main()
+        return run.main(args.config)
     if args.command == "demo":
         return demo.main()
     return simulator.main(args)

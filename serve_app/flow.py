@@ -10,14 +10,15 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from ray.exceptions import RayActorError
+from ray.exceptions import RayActorError, RayTaskError
 
-from actors.vehicle import PushReply, VehicleConfig
+from actors.vehicle import PushReply
 from actors.vehicle_actor import VehicleStatus
 from models.jpeg import FrameLimits
 from models.once_per import OncePer
 from models.types import Observation, Trip, Unreadable
-from serve_app.intake import Intake
+from serve_app.detector import DetectorInfo
+from serve_app.intake import Intake, StreamView
 from serve_app.scheduler import Batch, Dropped, Item, Push, Scheduler
 
 _log = logging.getLogger(__name__)
@@ -61,8 +62,8 @@ class Broker(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class GatewayConfig:
-    """How the Gateway works.
+class FlowConfig:
+    """How the frames flow.
 
     Args:
         limits: What a frame may be at most.
@@ -72,7 +73,6 @@ class GatewayConfig:
         batches_per_replica: Calls in flight per running Detector; more than its target_ongoing_requests, so that
             load makes it scale, and at most its max_ongoing_requests.
         idle_timeout_s: Without a frame for so long a trip ends.
-        vehicle: What the actors are started with.
     """
 
     limits: FrameLimits
@@ -81,7 +81,6 @@ class GatewayConfig:
     max_batch_size: int
     batches_per_replica: int
     idle_timeout_s: float
-    vehicle: VehicleConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,11 +108,35 @@ class StreamInfo:
     pid: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class FlowHealth:
+    """Whether frames can be taken.
+
+    Args:
+        broker: `connected`, or what is wrong.
+        detector_replicas: How many are running.
+        detector: What they run; None until one has answered.
+        streams: Open ones.
+        refused: Everything refused or dropped since the start, by reason.
+    """
+
+    broker: str
+    detector_replicas: int
+    detector: DetectorInfo | None
+    streams: int
+    refused: dict[str, int]
+
+    @property
+    def takes_frames(self) -> bool:
+        """Whether a frame that comes now would be relayed and looked at."""
+        return self.broker == "connected" and self.detector_replicas > 0 and self.detector is not None
+
+
 class Flow:
     """The flow of frames, on one event loop.
 
     Args:
-        config: See `GatewayConfig`.
+        config: See `FlowConfig`.
         detectors: See `Detect`.
         vehicles: See `Vehicles`.
         broker: See `Broker`.
@@ -123,7 +146,7 @@ class Flow:
 
     def __init__(
         self,
-        config: GatewayConfig,
+        config: FlowConfig,
         *,
         detectors: Detect,
         vehicles: Vehicles,
@@ -139,7 +162,7 @@ class Flow:
         self._scheduler = Scheduler(mailbox_frames=config.mailbox_frames, max_batch_size=config.max_batch_size)
         self._alerts = OncePer(ALERT_INTERVAL_S)
         self._replies: dict[uuid.UUID, PushReply] = {}
-        self._heartbeat_s: dict[uuid.UUID, float] = {}
+        self._pushed: dict[uuid.UUID, tuple[Trip, float]] = {}  # the open trip as its actor knows it, and since when
         self._replicas = 0
         self._in_flight = 0
         self._work: set[asyncio.Task[None]] = set()
@@ -160,35 +183,37 @@ class Flow:
         while True:
             self.intake.close_idle(self._config.idle_timeout_s)
             self._send_heartbeats()
-            try:
-                self._replicas = await self._detectors.replicas()
-            except RayActorError as error:  # Serve's controller is being replaced: the last number stays
-                _log.warning("the number of Detectors is unknown for now: %s", error)
             self._pump()
+            try:
+                async with asyncio.timeout(5 * TICK_S):
+                    self._replicas = await self._detectors.replicas()
+            except Exception as error:  # noqa: BLE001 - Serve's controller is being replaced: the last number stays
+                _log.warning("the number of Detectors is unknown for now: %s", _line(error))
             await asyncio.sleep(TICK_S)
 
     async def drain(self, grace_s: float) -> int:
         """Take nothing any more, end every trip and wait for their flushes.
 
         Returns:
-            Actors that were still there when the time was over.
+            Vehicles that were not done when the time was over: actors, or frames that no actor has had.
         """
         self.intake.stop()
         end_s = time.monotonic() + grace_s
         await asyncio.sleep(0)  # let what the intake emitted arrive
-        while (left := await self._vehicles.alive()) or self._scheduler.busy:
+        while (left := await self._vehicles.alive()) or self._scheduler.vehicles:
             if time.monotonic() >= end_s:
                 break
             await asyncio.sleep(0.2)
-        return left
+        return max(left, self._scheduler.vehicles)
 
     async def streams(self) -> list[StreamInfo]:
         """The open streams, oldest first."""
-        return list(await asyncio.gather(*(self._info(vehicle) for vehicle in self.intake.views())))
+        return list(await asyncio.gather(*(self._info(view) for view in self.intake.views().values())))
 
     async def stream(self, vehicle: uuid.UUID) -> StreamInfo | None:
         """One of them."""
-        return await self._info(vehicle) if vehicle in self.intake.views() else None
+        view = self.intake.views().get(vehicle)
+        return await self._info(view) if view else None
 
     @property
     def detector_replicas(self) -> int:
@@ -242,7 +267,10 @@ class Flow:
         except Exception as error:  # noqa: BLE001 - whatever it was, these frames must be tried again or counted
             _log.warning("detecting %d frames failed: %s", len(jpegs), _line(error))
             await asyncio.sleep(FIRST_RETRY_S * (1 + batch.failures))
-            self._count(self._scheduler.failed(batch, replica_died=isinstance(error, RayActorError)))
+            if isinstance(error, RayActorError | RayTaskError | ValueError):
+                self._count(self._scheduler.failed(batch, replica_died=isinstance(error, RayActorError)))
+            else:  # no replica took the call
+                self._scheduler.repeat(batch)
         else:
             self._count(self._scheduler.observed(batch, answers))
         finally:
@@ -254,10 +282,10 @@ class Flow:
         self._scheduler.pushed(vehicle)
         if push.closed_by:
             self._replies.pop(vehicle, None)
-            self._heartbeat_s.pop(vehicle, None)
+            self._pushed.pop(vehicle, None)
         else:
             self._replies[vehicle] = reply
-            self._heartbeat_s[vehicle] = time.monotonic()
+            self._pushed[vehicle] = push.trip, time.monotonic()
         for text in reply.alerts:
             if self._alerts.due((vehicle, text), time.monotonic()):
                 self._broker.publish(f"alert/{push.text}", text, qos=1)
@@ -270,22 +298,24 @@ class Flow:
             try:
                 return await call()
             except Exception as error:  # noqa: BLE001 - the actor may be dying, starting or unreachable; all pass
-                _log.info("%s is repeated: %s", what, _line(error))
+                level = logging.INFO if isinstance(error, RayActorError) else logging.WARNING
+                _log.log(level, "%s is repeated: %s", what, _line(error))
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, LONGEST_RETRY_S)
 
     def _send_heartbeats(self) -> None:
         now_s = time.monotonic()
-        for vehicle, view in self.intake.views().items():
-            if now_s - self._heartbeat_s.get(vehicle, now_s) >= HEARTBEAT_S:
-                self._scheduler.offer(Item(view.trip))
+        # Past the frames that wait for detection: while no Detector runs, the actor must not think itself orphaned.
+        for trip, pushed_s in self._pushed.values():
+            if now_s - pushed_s >= HEARTBEAT_S:
+                self._scheduler.beat(trip)
 
     def _count(self, dropped: list[Dropped]) -> None:
         for one in dropped:
             self.intake.drop(one.trip.vehicle, one.trip.id, one.reason)
 
-    async def _info(self, vehicle: uuid.UUID) -> StreamInfo:
-        view = self.intake.views()[vehicle]
+    async def _info(self, view: StreamView) -> StreamInfo:
+        vehicle = view.trip.vehicle
         status = await self._vehicles.status(vehicle)
         reply = self._replies.get(vehicle)
         return StreamInfo(

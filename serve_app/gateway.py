@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from dataclasses import dataclass
 from typing import Any
 
 import ray
@@ -17,10 +16,10 @@ from actors.vehicle import PushReply, VehicleConfig
 from actors.vehicle_actor import NAMESPACE, VehicleStatus, actor_name, start_vehicle
 from models.jpeg import FrameLimits
 from models.types import Observation, Unreadable
+from serve_app.adapters.broker import EmbeddedBroker
 from serve_app.adapters.mqtt import BrokerAddress, MqttConnection
-from serve_app.broker import EmbeddedBroker
 from serve_app.detector import DetectorInfo
-from serve_app.flow import Flow, GatewayConfig, StreamInfo
+from serve_app.flow import Flow, FlowConfig, FlowHealth, StreamInfo
 from serve_app.registrar import Registrar
 from serve_app.scheduler import Push
 from serve_app.settings import Address, Settings, load_settings
@@ -29,30 +28,7 @@ from serve_app.stores import open_stores
 _log = logging.getLogger(__name__)
 
 ORPHANED_AFTER_S = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class FlowHealth:
-    """Whether frames can be taken.
-
-    Args:
-        broker: `connected`, or what is wrong.
-        detector_replicas: How many are running.
-        detector: What they run; None until one has answered.
-        streams: Open ones.
-        refused: Everything refused or dropped since the start, by reason.
-    """
-
-    broker: str
-    detector_replicas: int
-    detector: DetectorInfo | None
-    streams: int
-    refused: dict[str, int]
-
-    @property
-    def takes_frames(self) -> bool:
-        """Whether a frame that comes now would be relayed and looked at."""
-        return self.broker == "connected" and self.detector_replicas > 0 and self.detector is not None
+INFO_TIMEOUT_S = 2.0
 
 
 class Gateway:
@@ -78,14 +54,13 @@ class Gateway:
         self._registrar = Registrar(lambda: open_stores().metrics, capacity=settings.max_vehicles)
         self._mqtt = MqttConnection(broker_address(settings), self._message)
         self._flow = Flow(
-            GatewayConfig(
+            FlowConfig(
                 limits=FrameLimits(max_bytes=settings.max_frame_bytes, max_pixels=settings.max_frame_pixels),
                 max_vehicles=settings.max_vehicles,
                 mailbox_frames=settings.mailbox_frames,
                 max_batch_size=max_batch_size,
                 batches_per_replica=batches_per_replica,
                 idle_timeout_s=settings.stream_idle_timeout_s,
-                vehicle=_vehicle_config(settings),
             ),
             detectors=self._detectors,
             vehicles=RayVehicles(_vehicle_config(settings)),
@@ -159,10 +134,13 @@ class ServeDetectors:
         states: dict[Any, int] = dict(deployment.replica_states) if deployment else {}
         return states.get("RUNNING", 0)
 
-    async def info(self) -> DetectorInfo:
-        """What they run; asked once, since all run the same."""
+    async def info(self) -> DetectorInfo | None:
+        """What they run; asked once, since all run the same. None when nobody answers at once."""
         if self._info is None:
-            self._info = await self._handle.info.remote()
+            try:
+                self._info = await asyncio.wait_for(self._handle.info.remote(), INFO_TIMEOUT_S)
+            except (RayActorError, TimeoutError):
+                return None
         return self._info
 
 

@@ -110,9 +110,11 @@ class Intake:
     def close_idle(self, timeout_s: float) -> list[uuid.UUID]:
         """End the trips that have had no frame for so long; returns their vehicles."""
         now_s = self._monotonic()
-        with self._lock:
+        with self._lock:  # one hold: a frame that comes in between must not be accepted and its trip ended
             idle = [v for v, stream in self._streams.items() if now_s - stream.last_frame_s >= timeout_s]
-        return [vehicle for vehicle in idle if self.close(vehicle, "idle")]
+            for vehicle in idle:
+                self._emit(Item(self._streams.pop(vehicle).trip, closed_by="idle"))
+        return idle
 
     def stop(self) -> None:
         """Take nothing any more and end every trip: the service is going down."""
@@ -160,7 +162,8 @@ class Intake:
 
     def _frame(self, text: str, payload: bytes) -> None:
         now_s = self._monotonic()
-        vehicle = parse_uuid(text)
+        # int() inside uuid.UUID() takes a plus sign, which no topic of a reply may have
+        vehicle = None if "+" in text else parse_uuid(text)
         if vehicle is None:
             self._refuse("bad_uuid", None)
             return

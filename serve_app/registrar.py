@@ -53,6 +53,7 @@ class Registrar:
                 self._store = self._open_store()
             self._store.register(vehicle)
         except Exception as error:  # noqa: BLE001 - whatever the database says, the next try may go through
-            _log.warning("registering %s failed, again in %.0f s: %s", vehicle, RETRY_S, f"{error}".splitlines()[0])
+            line = f"{type(error).__name__}: {error}".splitlines()[0]
+            _log.warning("registering %s failed, again in %.0f s: %s", vehicle, RETRY_S, line)
             return False
         return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import logging
 import os
 import signal
@@ -22,7 +23,12 @@ CHILD_END_S = 30.0
 POLL_S = 0.5
 
 
-def main() -> int:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `python -m serve_app run`."""
+    parser.add_argument("--config", type=Path, default=CONFIG, help="Serve config file (serve_config.yaml)")
+
+
+def main(config: Path = CONFIG) -> int:
     """Run the service until SIGINT or SIGTERM; 2 for wrong settings, 1 when it could not be started or ended early."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     try:
@@ -35,7 +41,7 @@ def main() -> int:
         sys.stderr.writelines(f"{line}\n" for line in taken)
         return 1
     os.environ.update(environment(settings))
-    return _serve(settings)
+    return _serve(settings, config)
 
 
 def taken_ports(settings: Settings) -> list[str]:
@@ -78,7 +84,7 @@ def environment(settings: Settings) -> Mapping[str, str]:
     return {**{name: value for name, value in defaults.items() if name not in os.environ}, **wanted}
 
 
-def _serve(settings: Settings) -> int:
+def _serve(settings: Settings, config: Path) -> int:
     import ray  # noqa: PLC0415 - not before the settings are right and the environment is set
 
     # A Ray of our own, unless RAY_ADDRESS names a cluster: never one that happens to run on this machine.
@@ -97,7 +103,7 @@ def _serve(settings: Settings) -> int:
         [
             Path(sys.executable).with_name("serve"),
             "run",
-            str(_config(settings)),
+            str(_config(settings, config)),
             f"--address={ray.get_runtime_context().gcs_address}",
             f"--app-dir={PROJECT}",
         ],
@@ -166,16 +172,16 @@ def _end(child: subprocess.Popen[bytes]) -> None:
             child.wait()
 
 
-def _config(settings: Settings) -> Path:
-    """serve_config.yaml, with HTTP_HOST and HTTP_PORT where the settings differ from it."""
+def _config(settings: Settings, path: Path) -> Path:
+    """The Serve config, with HTTP_HOST and HTTP_PORT where the settings differ from it."""
     import yaml  # noqa: PLC0415
 
-    config = yaml.safe_load(CONFIG.read_text())
+    config = yaml.safe_load(path.read_text())
     http = {"host": settings.http_host, "port": settings.http_port}
     if config["http_options"] == http:
-        return CONFIG
+        return path
     config["http_options"] = http
-    path = settings.data_dir / "serve_config.yaml"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(yaml.safe_dump(config, sort_keys=False))
-    return path
+    changed = settings.data_dir / "serve_config.yaml"
+    changed.parent.mkdir(parents=True, exist_ok=True)
+    changed.write_text(yaml.safe_dump(config, sort_keys=False))
+    return changed

@@ -97,6 +97,8 @@ class Scheduler:
         self._lanes: dict[uuid.UUID, _Lane] = {}
         self._turn: deque[uuid.UUID] = deque()  # who is served first in the next batch
         self._retries: deque[Batch] = deque()
+        self._out = 0  # batches under way
+        self._alone = False  # the one under way has failed before
 
     def offer(self, item: Item) -> Dropped | None:
         """Put an item into its vehicle's mailbox.
@@ -126,9 +128,14 @@ class Scheduler:
     def next_batch(self) -> Batch | None:
         """The frames to detect next: one of each vehicle in turn, round after round, until the batch is full.
 
-        A vehicle is in at most one batch at a time, so its order holds. A batch that failed comes back first.
+        A vehicle is in at most one batch at a time, so its order holds. A batch that failed comes back first and
+        alone: a frame that kills a replica takes every batch there with it, and those may not be blamed for it.
         """
+        if self._alone or (self._retries and self._out):
+            return None
         if self._retries:
+            self._alone = True
+            self._out += 1
             return self._retries.popleft()
         able = [v for v in self._turn if self._may_detect(self._lanes[v])]
         items: dict[uuid.UUID, list[Item]] = {}
@@ -144,10 +151,12 @@ class Scheduler:
             self._lanes[vehicle].detecting = True
             self._turn.remove(vehicle)
             self._turn.append(vehicle)
+        self._out += 1
         return Batch(items)
 
     def observed(self, batch: Batch, answers: Sequence[Observation | Unreadable]) -> list[Dropped]:
         """Take the Detector's answers, in the order of `Batch.jpegs`; returns the frames it could not read."""
+        self._back()
         answer = iter(answers)
         dropped: list[Dropped] = []
         for vehicle, items in batch.items.items():
@@ -161,10 +170,17 @@ class Scheduler:
                     dropped.append(Dropped(item.trip, item.frame, "unreadable"))
             lane.detecting = False
             self._promote(lane)
+            self._tidy(vehicle)
         return dropped
+
+    def repeat(self, batch: Batch) -> None:
+        """The batch got no answers, and no frame of it can be to blame: nobody took the call."""
+        self._back()
+        self._retries.append(batch)
 
     def failed(self, batch: Batch, *, replica_died: bool) -> list[Dropped]:
         """The batch got no answers: it is repeated, halved, or, when a lone frame is to blame, that frame dropped."""
+        self._back()
         batch.deaths += replica_died
         batch.failures += 1
         if batch.deaths < DEATHS_ALLOWED and batch.failures < FAILURES_ALLOWED:
@@ -185,11 +201,16 @@ class Scheduler:
 
     def pushed(self, vehicle: uuid.UUID) -> None:
         """The vehicle's push was answered."""
-        lane = self._lanes[vehicle]
-        lane.pushing = False
-        if lane.empty:
-            del self._lanes[vehicle]
-            self._turn.remove(vehicle)
+        self._lanes[vehicle].pushing = False
+        self._tidy(vehicle)
+
+    def beat(self, trip: Trip) -> None:
+        """Push to the vehicle without a frame, past all that waits; the trip must be the one it was last pushed."""
+        lane = self._lanes.get(trip.vehicle)
+        if lane is None:
+            self.offer(Item(trip))
+        elif not lane.ready and not lane.pushing:
+            lane.ready.append((Item(trip), None))
 
     def backlog(self, vehicle: uuid.UUID) -> int:
         """Frames in the vehicle's mailbox."""
@@ -197,9 +218,9 @@ class Scheduler:
         return lane.frames_waiting if lane else 0
 
     @property
-    def busy(self) -> bool:
-        """Whether anything of any vehicle is still under way."""
-        return bool(self._lanes)
+    def vehicles(self) -> int:
+        """Of how many vehicles something is still under way."""
+        return len(self._lanes)
 
     def _give_up(self, batch: Batch) -> list[Dropped]:
         """Give up the frames of a batch."""
@@ -208,7 +229,17 @@ class Scheduler:
             lane.ready.extend((item, None) for item in items if item.frame is None)
             lane.detecting = False
             self._promote(lane)
+            self._tidy(vehicle)
         return [Dropped(i.trip, i.frame, "crashed") for items in batch.items.values() for i in items if i.frame]
+
+    def _back(self) -> None:
+        self._out -= 1
+        self._alone = False
+
+    def _tidy(self, vehicle: uuid.UUID) -> None:
+        if self._lanes[vehicle].empty:
+            del self._lanes[vehicle]
+            self._turn.remove(vehicle)
 
     def _may_detect(self, lane: _Lane) -> bool:
         return lane.frames_waiting > 0 and not lane.detecting and len(lane.ready) < PUSH_FRAMES

@@ -18,9 +18,9 @@ OPENED_AT_MS = 1_767_225_599_250
 TINY_JPEG = bytes.fromhex("ffd8 ffc0000b0800020003 01011100 ffda0008010100003f00 11 ffd9")
 """3x2 pixels by its header; passes the checks of the bytes, cannot be decoded."""
 
-AWAY = {"yaw_deg": 40.0}
-CLOSED = {"ear": 0.05}
-OPEN_MOUTH = {"mar": 1.5}
+AWAY: dict[str, Any] = {"yaw_deg": 40.0}
+CLOSED: dict[str, Any] = {"ear": 0.05}
+OPEN_MOUTH: dict[str, Any] = {"mar": 1.5}
 
 
 def vehicle_id(number: int = 1) -> uuid.UUID:

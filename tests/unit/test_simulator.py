@@ -15,8 +15,8 @@ import pytest
 from numpy.typing import NDArray
 
 from serve_app import simulator
-from serve_app.simulator_replay import Pace
-from serve_app.simulator_source import JpegFormat, SourceError, extended, load_source
+from serve_app.simulator.replay import Pace
+from serve_app.simulator.source import JpegFormat, SourceError, extended, load_source
 
 
 def video(path: Path, *, times_ms: Sequence[int], size: tuple[int, int] = (64, 48)) -> Path:

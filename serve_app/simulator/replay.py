@@ -18,7 +18,7 @@ import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 from tqdm import tqdm
 
-from serve_app.simulator_source import TimedJpeg
+from serve_app.simulator.source import TimedJpeg
 
 MAX_BURST_S = 1.0
 """Who is late catches up with at most so much at once; what is beyond is put off."""

@@ -19,7 +19,7 @@ from typing import Literal
 
 import numpy as np
 
-from serve_app.synthetic_face import HEIGHT_PX, WIDTH_PX, Floats, Image, Puppet, smooth
+from serve_app.synthetic.face import HEIGHT_PX, WIDTH_PX, Floats, Image, Puppet, smooth
 
 What = Literal["eyes closed", "mouth open", "head away", "cup"]
 

@@ -96,8 +96,8 @@ class EmbeddedBroker:
         self.stop()
         # A session of its own: Ctrl-C in a terminal must not end the broker before the trips are flushed.
         self._child = subprocess.Popen(
-            [sys.executable, "-m", "serve_app.broker", "--port", str(self.port)],
-            cwd=Path(__file__).resolve().parents[1],
+            [sys.executable, "-m", "serve_app.adapters.broker", "--port", str(self.port)],
+            cwd=Path(__file__).resolve().parents[2],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -143,7 +143,7 @@ def _line(child: subprocess.Popen[str], timeout_s: float) -> str:
 
 def main() -> int:
     """Run the broker until stdin ends or SIGTERM."""
-    parser = argparse.ArgumentParser(prog="python -m serve_app.broker", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m serve_app.adapters.broker", description=__doc__)
     parser.add_argument("--port", type=int, required=True, help="on 127.0.0.1")
     port: int = parser.parse_args().port
     # rumqttd logs an error for each client that goes without a word, which is what devices do.

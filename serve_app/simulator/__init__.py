@@ -13,8 +13,8 @@ import uuid
 from collections.abc import Sequence
 
 from serve_app.settings import Settings, SettingsError, load_settings
-from serve_app.simulator_replay import BrokerError, Security, Sent, replay
-from serve_app.simulator_source import SourceError, TimedJpeg, extended, load_source
+from serve_app.simulator.replay import BrokerError, Security, Sent, replay
+from serve_app.simulator.source import SourceError, TimedJpeg, extended, load_source
 
 __all__ = [
     "BrokerError",

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serve_app.synthetic_points import (
+from serve_app.synthetic.points import (
     INNER_LOWER_LIP,
     INNER_UPPER_LIP,
     LIDS,

@@ -1,0 +1,56 @@
+"""The API as a Serve deployment."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from fastapi import FastAPI
+
+from serve_app.api.app import make_api
+from serve_app.flow import FlowHealth, StreamInfo
+from serve_app.settings import load_settings
+from serve_app.stores import open_readers
+
+
+class Api:
+    """The Serve deployment around `make_api`.
+
+    Args:
+        gateway: The Gateway's handle.
+    """
+
+    def __init__(self, gateway: Any) -> None:
+        settings = load_settings()  # this process's own
+        token = settings.api_token.get_secret_value() if settings.api_token else None
+        self._app = make_api(RemoteGateway(gateway), open_readers(settings), api_token=token)
+
+    def __serve_build_asgi_app__(self) -> FastAPI:
+        """Asked for by `serve.ingress`."""
+        return self._app
+
+
+class RemoteGateway:
+    """`GatewayView` over a Serve handle.
+
+    Args:
+        handle: The Gateway's.
+    """
+
+    def __init__(self, handle: Any) -> None:
+        self._handle = handle
+
+    async def health(self) -> FlowHealth:
+        """Whether frames can be taken."""
+        health: FlowHealth = await self._handle.health.remote()
+        return health
+
+    async def streams(self) -> list[StreamInfo]:
+        """The open streams."""
+        streams: list[StreamInfo] = await self._handle.streams.remote()
+        return streams
+
+    async def stream(self, vehicle: uuid.UUID) -> StreamInfo | None:
+        """One of them."""
+        stream: StreamInfo | None = await self._handle.stream.remote(vehicle)
+        return stream

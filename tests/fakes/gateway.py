@@ -1,0 +1,48 @@
+"""The Gateway as the API sees it."""
+
+from __future__ import annotations
+
+import uuid
+
+from serve_app.detector import DetectorInfo
+from serve_app.flow import FlowHealth, StreamInfo
+
+
+class FakeGateway:
+    """`GatewayView`.
+
+    Attributes:
+        now: What `health` says.
+        open: The open streams.
+        failure: What every call raises, if anything.
+    """
+
+    def __init__(self) -> None:
+        self.now = FlowHealth(
+            broker="connected",
+            detector_replicas=2,
+            detector=DetectorInfo(object_model="yolo", face_model="landmarker-478"),
+            streams=0,
+            refused={"not_jpeg": 3},
+        )
+        self.open: list[StreamInfo] = []
+        self.failure: Exception | None = None
+
+    async def health(self) -> FlowHealth:
+        """See `GatewayView.health`."""
+        self._fail()
+        return self.now
+
+    async def streams(self) -> list[StreamInfo]:
+        """See `GatewayView.streams`."""
+        self._fail()
+        return self.open
+
+    async def stream(self, vehicle: uuid.UUID) -> StreamInfo | None:
+        """See `GatewayView.stream`."""
+        self._fail()
+        return next((info for info in self.open if info.trip.vehicle == vehicle), None)
+
+    def _fail(self) -> None:
+        if self.failure:
+            raise self.failure

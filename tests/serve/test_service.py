@@ -1,0 +1,188 @@
+"""Stories of the running service: every byte relayed, drivers kept apart, junk, listening ports, the orderly end."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+import time
+import uuid
+from ipaddress import ip_address
+from pathlib import Path
+
+import psutil
+import pytest
+
+from serve_app.synthetic import FPS, Clip
+from tests import servers
+from tests.serve.service import PROJECT, Devices, Service, blank, eventually, running, sha256
+
+FRAMES_PER_S = 15
+RELAY_S = 60
+MB = 2**20
+
+
+def test_every_byte_of_eight_vehicles_is_relayed_in_order_and_nothing_is_missing_at_open_and_close(
+    service: Service, devices: Devices
+) -> None:
+    vehicles = [uuid.uuid4() for _ in range(8)]
+    pictures = blank(30)
+    n = RELAY_S * FRAMES_PER_S
+    # Every frame has bytes of its own: bytes behind the end marker are allowed, and relayed.
+    streams = {v: [pictures[i % 30] + f"{v}/{i}".encode() for i in range(n)] for v in vehicles}
+    for vehicle in vehicles:
+        devices.open(vehicle)  # the first frames follow in the same instant
+    devices.play(streams, FRAMES_PER_S)
+    for vehicle in vehicles:
+        devices.close(vehicle)
+    assert eventually(lambda: sum(len(devices.hashes(v)) for v in vehicles) == 8 * n, 20)
+    for vehicle, frames in streams.items():
+        assert devices.hashes(vehicle) == [sha256(frame) for frame in frames]
+    print(f"\n{8 * n} frames of 8 vehicles at {FRAMES_PER_S} frames/s: number, hashes and order equal")
+
+
+def test_only_the_vehicle_with_closed_eyes_is_flagged(
+    service: Service, devices: Devices, clip: Clip, driver: list[bytes]
+) -> None:
+    asleep, awake = uuid.uuid4(), uuid.uuid4()
+    closed = next(interval for interval in clip.truth if interval.what == "eyes closed")
+    streams = {
+        asleep: driver[int(closed.start_s * FPS) : int(closed.end_s * FPS)],
+        awake: driver[: int((closed.start_s - 0.5) * FPS)],
+    }
+    for vehicle in streams:
+        devices.open(vehicle)
+    devices.play(streams, FPS)
+    assert eventually(lambda: (s := service.json(f"/v1/streams/{asleep}")) and s["flagged"] >= 25)
+    assert service.json(f"/v1/streams/{awake}")["flagged"] == 0
+    for vehicle in streams:
+        devices.close(vehicle)
+    assert devices.alerts(asleep) == ["sleeping"]
+    assert devices.alerts(awake) == []
+
+
+def test_ten_thousand_junk_messages_are_counted_and_leave_nothing_behind(service: Service, devices: Devices) -> None:
+    vehicle, good = uuid.uuid4(), blank(1)[0]
+    lie = bytearray(good)
+    at = lie.find(b"\xff\xc0")
+    lie[at + 5 : at + 9] = b"\x1f\x40\x1f\x40"  # 8000 x 8000, 64 megapixels
+    rng = random.Random(1)
+    junk = [
+        *(("stream", payload) for payload in (b"", b"\x00", b"{}", rng.randbytes(20_000), good[:900], bytes(lie))),
+        ("stream", b"\xff\xd8\xff\xd9"),
+        ("stream", good + bytes(2 * MB)),
+        ("deep", b"not a picture"),
+        ("no uuid", good),
+        ("open_stream", b"../../etc/passwd"),
+        ("close_stream", b"' OR 1=1 --"),
+    ]
+    topics = {"stream": f"stream/{vehicle}", "deep": f"stream/{vehicle}/a/b/c", "no uuid": "stream/" + "a" * 300}
+    devices.open(vehicle)
+    assert eventually(lambda: service.json(f"/v1/streams/{vehicle}"))
+    gateway = _replica(service, "Gateway")
+    counted = sum(service.json("/healthz")["refused"].values())
+    _send_junk(devices, junk, topics, 1_000)  # buffers grow to their working size once
+    assert eventually(lambda: sum(service.json("/healthz")["refused"].values()) == counted + 1_000)
+    before = gateway.memory_info().rss
+
+    _send_junk(devices, junk, topics, 10_000)
+    assert eventually(lambda: sum(service.json("/healthz")["refused"].values()) == counted + 11_000, 60)
+    devices.send(f"stream/{vehicle}", good)
+    assert eventually(lambda: devices.hashes(vehicle) == [sha256(good)]), "the good frame, and nothing else"
+    stream = service.json(f"/v1/streams/{vehicle}")
+    assert sum(stream["dropped"].values()) == sum(
+        sum(junk[i % len(junk)][0] in {"stream", "deep"} for i in range(n)) for n in (1_000, 10_000)
+    )
+    devices.close(vehicle)
+    grown_mb = (gateway.memory_info().rss - before) / MB
+    print(f"\n10,000 junk messages: {stream['dropped']}; the Gateway grew by {grown_mb:.1f} MB")
+    assert grown_mb < 16, "less than ten of the largest messages"
+    assert gateway.is_running()
+
+
+def test_an_open_vehicle_is_an_actor_of_its_name_and_gone_ten_seconds_after_its_trip(
+    service: Service, devices: Devices
+) -> None:
+    vehicle = uuid.uuid4()
+    devices.open(vehicle)
+    devices.play({vehicle: blank(10)}, FRAMES_PER_S)
+    stream = eventually(lambda: (s := service.json(f"/v1/streams/{vehicle}")) and s["pid"] and s)
+    assert psutil.Process(stream["pid"]).is_running()
+    devices.close(vehicle)
+    assert eventually(lambda: service.get(f"/v1/streams/{vehicle}")[0] == 404, 5)
+    assert eventually(lambda: not psutil.pid_exists(stream["pid"]), 10)
+
+
+def test_nothing_listens_beyond_loopback(service: Service) -> None:
+    parent = psutil.Process(service.process.pid)
+    outside = [
+        f"{process.name()} {connection.laddr}"
+        for process in [parent, *parent.children(recursive=True)]
+        for connection in _connections(process)
+        if connection.status == psutil.CONN_LISTEN and not _is_loopback(connection.laddr.ip)
+    ]
+    assert not outside
+
+
+def test_a_broker_that_was_away_is_found_again_and_the_trip_goes_on(service: Service, tmp_path: Path) -> None:
+    with (
+        servers.mosquitto() as broker,
+        running(tmp_path, MQTT_BROKER_URL="127.0.0.1", MQTT_BROKER_PORT=str(broker.port)) as own,
+    ):
+        vehicle, frames = uuid.uuid4(), blank(20)
+        with Devices(broker.port) as devices:
+            devices.open(vehicle)
+            devices.play({vehicle: frames[:10]}, FRAMES_PER_S)
+            assert eventually(lambda: len(devices.hashes(vehicle)) == 10)
+        broker.stop()
+        assert eventually(lambda: own.get("/healthz")[0] == 503, 30)
+        broker.start()
+        assert eventually(lambda: own.get("/healthz")[0] == 200, 30)
+        with Devices(broker.port) as devices:
+            devices.play({vehicle: frames[10:]}, FRAMES_PER_S)
+            assert eventually(lambda: devices.hashes(vehicle) == [sha256(f) for f in frames[10:]])
+            assert own.json(f"/v1/streams/{vehicle}")["frames"] == 20
+        # The orderly end: no trip is left open, and the exit code says so.
+        assert own.stop() == 0
+        assert "every trip is stored" in own.log.read_text()
+
+
+@pytest.mark.parametrize("name", ["MQTT_BROKER_PORT", "HTTP_PORT"])
+def test_a_taken_port_stops_the_start_with_one_line(service: Service, tmp_path: Path, name: str) -> None:
+    taken = {"MQTT_BROKER_PORT": str(service.mqtt_port), "HTTP_PORT": service.environ["HTTP_PORT"]}[name]
+    environ = {"DMS_ENV_FILE": os.devnull, "DATA_DIR": str(tmp_path), name: taken}
+    if name == "MQTT_BROKER_PORT":
+        environ["HTTP_PORT"] = "1"  # nobody asks for it
+    done = subprocess.run(
+        [sys.executable, "-m", "serve_app", "run"],
+        cwd=PROJECT, env={**os.environ, **environ}, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    lines = [line for line in done.stderr.splitlines() if taken in line]
+    assert len(lines) == 1 and "is taken" in lines[0]
+    assert "Traceback" not in done.stderr
+
+
+def _send_junk(devices: Devices, junk: list[tuple[str, bytes]], topics: dict[str, str], n: int) -> None:
+    for i in range(n):
+        kind, payload = junk[i % len(junk)]
+        devices.send(topics.get(kind, kind), payload)
+        if i % 50 == 0:
+            time.sleep(0.05)  # the broker drops what its own queue cannot hold
+
+
+def _replica(service: Service, name: str) -> psutil.Process:
+    processes = psutil.Process(service.process.pid).children(recursive=True)
+    return next(p for p in processes if f"ServeReplica:dms:{name}" in " ".join(p.cmdline()))
+
+
+def _is_loopback(address: str) -> bool:
+    return ip_address(address.removeprefix("::ffff:")).is_loopback
+
+
+def _connections(process: psutil.Process) -> list[psutil._common.pconn]:
+    try:
+        return process.net_connections()
+    except psutil.NoSuchProcess:
+        return []
