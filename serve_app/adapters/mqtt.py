@@ -75,6 +75,7 @@ class MqttConnection:
         self._address = address
         self._on_message = on_message
         self._crash: BaseException | None = None
+        self._state = "not connected yet"
         self._client = mqtt.Client(CallbackAPIVersion.VERSION2, address.client_id, protocol=mqtt.MQTTv5)
         self._client.max_queued_messages_set(QUEUED_ALERTS)
         self._client.reconnect_delay_set(1, LONGEST_RECONNECT_S)
@@ -90,6 +91,7 @@ class MqttConnection:
         self._client.will_set(AVAILABLE_TOPIC, "offline", qos=1, retain=True)
         self._client.on_connect = self._connected
         self._client.on_disconnect = self._disconnected
+        self._client.on_subscribe = self._subscribed
         self._client.on_message = self._received
 
     def start(self) -> None:
@@ -108,15 +110,15 @@ class MqttConnection:
 
     def stop(self) -> None:
         """Say `offline` and disconnect."""
-        if self.connected:
+        if self._client.is_connected():
             self._client.publish(AVAILABLE_TOPIC, "offline", qos=1, retain=True).wait_for_publish(2.0)
         self._client.disconnect()
         self._client.loop_stop()
 
     @property
-    def connected(self) -> bool:
-        """Whether the broker is there and knows us."""
-        return bool(self._client.is_connected())
+    def state(self) -> str:
+        """`connected` once the broker sends us what we subscribed to, else why it does not."""
+        return self._state
 
     def check(self) -> None:
         """Find out whether messages are still taken.
@@ -132,15 +134,25 @@ class MqttConnection:
 
     def _connected(self, client: mqtt.Client, _data: Any, _flags: Any, reason: ReasonCode, _props: Any) -> None:
         if reason.is_failure:
+            self._state = f"refused: {reason}"
             _log.error("the broker at %r refused the connection: %s", self._address, reason)
             return
         # Always: a broker that was restarted without its state has forgotten us.
         subscriptions = _EMBEDDED_SUBSCRIPTIONS if self._address.embedded else _SUBSCRIPTIONS
         client.subscribe([(topic, SubscribeOptions(qos=qos)) for topic, qos in subscriptions.items()])
+
+    def _subscribed(self, client: mqtt.Client, _data: Any, _id: int, reasons: list[ReasonCode], _props: Any) -> None:
+        if refused := [str(reason) for reason in reasons if reason.is_failure]:
+            self._state = f"subscription refused: {refused[0]}"
+            _log.error("the broker at %r refused a subscription: %s", self._address, refused[0])
+            return
+        self._state = "connected"
         client.publish(AVAILABLE_TOPIC, "online", qos=1, retain=True)
         _log.info("connected to the broker at %r", self._address)
 
     def _disconnected(self, _client: mqtt.Client, _data: Any, _flags: Any, reason: ReasonCode, _props: Any) -> None:
+        if not self._state.startswith("refused"):
+            self._state = f"disconnected: {reason}"
         if reason.is_failure:
             _log.warning("lost the broker at %r: %s", self._address, reason)
 

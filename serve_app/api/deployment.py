@@ -8,9 +8,9 @@ from typing import Any
 from fastapi import FastAPI
 
 from serve_app.api.app import make_api
-from serve_app.flow import FlowHealth, StreamInfo
 from serve_app.settings import load_settings
 from serve_app.stores import open_readers
+from serve_app.views import FlowHealth, StreamInfo
 
 
 class Api:

@@ -12,8 +12,8 @@ from typing import Protocol
 from fastapi import APIRouter, HTTPException, Response
 from pydantic import BaseModel, Field
 
-from serve_app.flow import FlowHealth, StreamInfo
 from serve_app.stores import Readers
+from serve_app.views import FlowHealth, StreamInfo
 
 PING_TIMEOUT_S = 3.0
 

@@ -111,7 +111,7 @@ class Settings(BaseModel):
 
     model_path: ProjectPath | None = _empty(
         "Object model",
-        "Weights of the object model: a .pt, .onnx or .engine file or an OpenVINO folder.",
+        "Weights of the object model: a .pt, .onnx or .engine file or a folder `..._openvino_model`.",
         when_empty="what `make setup` provided; without it, no object detection",
     )
     object_confidence: float = Field(

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import uuid
 
-from serve_app.detector import DetectorInfo
-from serve_app.flow import FlowHealth, StreamInfo
+from serve_app.views import DetectorInfo, FlowHealth, StreamInfo
 
 
 class FakeGateway:

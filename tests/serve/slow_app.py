@@ -9,7 +9,7 @@ from ray.serve import Application
 
 from models.types import Observation, Unreadable
 from serve_app.app import AppArgs, assemble
-from serve_app.detector import DetectorInfo
+from serve_app.views import DetectorInfo
 
 SECONDS_A_FRAME = 0.02
 

@@ -72,6 +72,31 @@ def test_the_yawn_of_the_clip_from_kaer_morhen(
     assert played["readyState"] == 4 and played["sought"] == pytest.approx(2.0, abs=0.01)
 
 
+def test_a_trip_that_closes_while_database_and_storage_are_down_lands_when_they_are_back(
+    service: Service, devices: Devices, mariadb: servers.MariaDb, gcs: servers.Gcs, clip: Clip, driver: list[bytes]
+) -> None:
+    closed = next(interval for interval in clip.truth if interval.what == "eyes closed")
+    vehicle = uuid.uuid4()
+    mariadb.stop()
+    gcs.stop()
+    try:
+        devices.open(vehicle)
+        devices.play({vehicle: driver[int(closed.start_s * FPS) : int(closed.end_s * FPS)]}, FPS)
+        devices.close(vehicle)
+        assert eventually(lambda: service.get(f"/v1/streams/{vehicle}")[0] == 404)
+        health = service.json("/healthz")
+        assert health["database"] != "ok" and health["storage"] != "ok", "frames are taken all the same"
+    finally:
+        gcs.start()
+        mariadb.start()
+    video = eventually(lambda: _video(service, mariadb, vehicle), 90)
+    assert video, "the trip landed"
+    rows = _rows(mariadb, service, "SELECT * FROM alerts WHERE video_id = %s", video["id"])
+    assert len(rows) == pytest.approx(37, abs=4)
+    assert eventually(lambda: service.json("/healthz")["storage"] == "ok")
+    assert service.get(f"/footage/{_name(video)}", Range="bytes=0-99")[0] == 206
+
+
 def drive(
     service: Service, devices: Devices, mariadb: servers.MariaDb, vehicle: uuid.UUID, frames: list[bytes], fps: float
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -80,15 +105,9 @@ def drive(
     opened = eventually(lambda: service.json(f"/v1/streams/{vehicle}"))
     devices.play({vehicle: frames}, fps)
     devices.close(vehicle)
-    database = service.environ["MYSQL_DATABASE"]
-
-    def look() -> dict[str, Any] | None:
-        query = "SELECT v.* FROM videos v JOIN vehicles k ON k.id = v.vehicle_id WHERE k.uuid = %s"
-        return next(iter(_rows(mariadb, database, query, str(vehicle))), None)
-
-    video = eventually(look, 60)
+    video = eventually(lambda: _video(service, mariadb, vehicle), 60)
     assert video, "the trip landed"
-    rows = _rows(mariadb, database, "SELECT * FROM alerts WHERE video_id = %s ORDER BY time, id", video["id"])
+    rows = _rows(mariadb, service, "SELECT * FROM alerts WHERE video_id = %s ORDER BY time, id", video["id"])
     opened_at = dt.datetime.fromisoformat(opened["opened_at"]).astimezone(dt.UTC).replace(tzinfo=None)
     return video, [{**row, "opened_at": opened_at} for row in rows]
 
@@ -122,7 +141,15 @@ def _name(video: dict[str, Any]) -> str:
     return str(video["url"]).split("/footage/")[1]
 
 
-def _rows(mariadb: servers.MariaDb, database: str, query: str, *args: object) -> list[dict[str, Any]]:
-    with mariadb.root(database) as connection, connection.cursor(pymysql.cursors.DictCursor) as cursor:
+def _video(service: Service, mariadb: servers.MariaDb, vehicle: uuid.UUID) -> dict[str, Any] | None:
+    query = "SELECT v.* FROM videos v JOIN vehicles k ON k.id = v.vehicle_id WHERE k.uuid = %s"
+    return next(iter(_rows(mariadb, service, query, str(vehicle))), None)
+
+
+def _rows(mariadb: servers.MariaDb, service: Service, query: str, *args: object) -> list[dict[str, Any]]:
+    with (
+        mariadb.root(service.environ["MYSQL_DATABASE"]) as connection,
+        connection.cursor(pymysql.cursors.DictCursor) as cursor,
+    ):
         cursor.execute(query, args)
         return list(cursor.fetchall())

@@ -14,8 +14,8 @@ from ray.exceptions import RayActorError
 from actors.records import VideoRecord, object_name, video_uuid
 from models.types import Trip
 from serve_app.api import make_api
-from serve_app.flow import StreamInfo
 from serve_app.stores import Readers
+from serve_app.views import StreamInfo
 from tests.builders import trip, vehicle_id
 from tests.fakes.gateway import FakeGateway
 from tests.fakes.stores import FakeFootageStore, FakeMetricsStore
