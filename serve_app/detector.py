@@ -102,8 +102,10 @@ class Detector:
     """The Serve deployment around `Models`; its options stand in serve_config.yaml."""
 
     def __init__(self) -> None:
-        from serve_app.settings import load_settings  # noqa: PLC0415 - this process's own settings
+        from serve_app.loopback import keep_to_loopback  # noqa: PLC0415 - `Models` needs no Ray
+        from serve_app.settings import load_settings  # noqa: PLC0415
 
+        keep_to_loopback()
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
         settings = load_settings()
         self._models = Models(

@@ -19,6 +19,7 @@ from models.types import Observation, Unreadable
 from serve_app.adapters.broker import EmbeddedBroker
 from serve_app.adapters.mqtt import BrokerAddress, MqttConnection
 from serve_app.flow import Flow, FlowConfig
+from serve_app.loopback import keep_to_loopback
 from serve_app.registrar import Registrar
 from serve_app.scheduler import Push
 from serve_app.settings import Address, Settings, load_settings
@@ -44,6 +45,7 @@ class Gateway:
     async def __init__(  # type: ignore[misc]
         self, detector: DeploymentHandle[Any], *, max_batch_size: int, batches_per_replica: int
     ) -> None:
+        keep_to_loopback()
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
         settings = load_settings()
         self._embedded = None
