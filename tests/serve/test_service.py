@@ -190,9 +190,10 @@ def _is_loopback(address: str) -> bool:
 
 
 def _processes(service: Service) -> set[psutil.Process]:
-    """The service's long-lived processes; idle workers of Ray come and go."""
+    """The service's lasting processes; vehicles' actors and idle workers of Ray come and go."""
+    lasting = ("ServeReplica", "ServeController", "ProxyActor", "raylet", "gcs_server")
     everything = psutil.Process(service.process.pid).children(recursive=True)
-    return {process for process in everything if "IDLE" not in " ".join(process.cmdline())}
+    return {process for process in everything if any(name in " ".join(process.cmdline()) for name in lasting)}
 
 
 def _connections(process: psutil.Process) -> list[psutil._common.pconn]:
