@@ -11,10 +11,12 @@ setup: ## .venv with the requirements, and the model files
 	@scripts/setup requirements.txt
 	@$(python) -m models.fetch
 
-demo: setup ## play one vehicle through the whole service: VIDEO=path, KEEP=1
+demo: ## play one vehicle through the whole service: VIDEO=path, KEEP=1
+	@scripts/setup requirements.txt
 	@exec $(python) -m serve_app demo
 
-run: setup ## the service, until Ctrl-C or SIGTERM
+run: ## the service, until Ctrl-C or SIGTERM
+	@scripts/setup requirements.txt
 	@exec $(python) -m serve_app run
 
 test: dev ## all tests, with the servers that they need

@@ -33,7 +33,7 @@ PROJECT: Final = Path(__file__).resolve().parents[1]
 BESIDE: Final = PROJECT.parent / "shared" / "models"
 WHEEL: Final = "mediapipe==0.10.21"
 WHEEL_TIMEOUT_S: Final = 300
-CONNECT_TIMEOUT_S: Final = 5
+ANSWER_TIMEOUT_S: Final = 20  # to connect, and between two bytes: one slow moment must not choose the worse pack
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +96,21 @@ OBJECT_WEIGHTS: Final = ("yolo11n.pt", "yolo11n_coco_from_int8.pt")
 """Weights of the object model, best first; one is enough."""
 
 
-def fetch(data_dir: Path, *, given: Path | None = None, say: Callable[[str], None] = print) -> ModelFiles:
+def fetch(
+    data_dir: Path,
+    *,
+    given: Path | None = None,
+    network: bool = True,
+    weights: bool = True,
+    say: Callable[[str], None] = print,
+) -> ModelFiles:
     """Put what can be had into `data_dir/models`. May be repeated, and done by several processes at once.
 
     Args:
         data_dir: The service's data folder.
         given: A model file, or a folder of them, to take before anything else.
+        network: False: take only what the cache, `given` and the folder beside the project have.
+        weights: False: do not ask the network for weights of the object model; `object_weights` may be None then.
         say: Told one line per file: where it is from, or that it is not to be had.
 
     Raises:
@@ -113,25 +122,27 @@ def fetch(data_dir: Path, *, given: Path | None = None, say: Callable[[str], Non
     cache = data_dir / "models"
     cache.mkdir(parents=True, exist_ok=True)
     had = {name for name in FILES if _is_in_cache(name, cache, say) or _copy(name, cache, given, say)}
-    tried: set[str] = set()
-    for sets in ([pack.files for pack in PACKS.values()], [(name,) for name in OBJECT_WEIGHTS]):
+    without: dict[str, str] = {}
+    packs, weight_files = [pack.files for pack in PACKS.values()], [(name,) for name in OBJECT_WEIGHTS]
+    for sets, ask in ((packs, network), (weight_files, network and weights)):
         for names in sets:
             if any(had.issuperset(complete) for complete in sets):
                 break
             missing = [name for name in names if name not in had]
-            had |= _from_network(missing, cache, say)
-            tried.update(missing)
+            if ask:
+                had |= _from_network(missing, cache, say)
+            without |= dict.fromkeys(missing, "not to be had" if ask else "not here, and the network was not asked")
     for name in FILES:
         if name not in had:
-            say(f"{name}: {'not to be had' if name in tried else 'not needed beside what is there'}")
+            say(f"{name}: {without.get(name, 'not needed beside what is there')}")
     pack = next((pack for pack in PACKS.values() if had.issuperset(pack.files)), None)
     if pack is None:
         wanted = ", or ".join(" + ".join(pack.files) for pack in PACKS.values())
         raise FileNotFoundError(
             f"no face models in {cache} and none to be had: put {wanted} there, or give --from PATH"
         )
-    weights = next((cache / name for name in OBJECT_WEIGHTS if name in had), None)
-    return ModelFiles(face_pack=pack, face_folder=cache, object_weights=weights)
+    best = next((cache / name for name in OBJECT_WEIGHTS if name in had), None)
+    return ModelFiles(face_pack=pack, face_folder=cache, object_weights=best)
 
 
 def _is_in_cache(name: str, cache: Path, say: Callable[[str], None]) -> bool:
@@ -145,10 +156,25 @@ def _is_in_cache(name: str, cache: Path, say: Callable[[str], None]) -> bool:
 
 def _copy(name: str, cache: Path, given: Path | None, say: Callable[[str], None]) -> bool:
     """Take a file from this machine."""
-    paths = [path for source in (given, BESIDE) if source for path in _in_folder(source)]
-    return any(
-        path.name == name and path.is_file() and _put(path.read_bytes(), str(path), cache / name, say) for path in paths
-    )
+    for source in (given, BESIDE):
+        if source is None:
+            continue
+        for path in (source / name, source):
+            content = _read(path, say) if path.name == name else None
+            if content is not None and _put(content, str(path), cache / name, say):
+                return True
+    return False
+
+
+def _read(path: Path, say: Callable[[str], None]) -> bytes | None:
+    """The file, if there is one; the cache may hold all that is needed, so one that cannot be read stops nothing."""
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return None
+    except OSError as error:
+        say(f"{path}: not to be had ({error.strerror})")
+        return None
 
 
 def _in_folder(source: Path) -> list[Path]:
@@ -174,7 +200,7 @@ def _from_network(names: list[str], cache: Path, say: Callable[[str], None]) -> 
 
 def _download(address: str, say: Callable[[str], None]) -> bytes | None:
     try:
-        with urllib.request.urlopen(address, timeout=CONNECT_TIMEOUT_S) as answer:  # noqa: S310 - our own constants
+        with urllib.request.urlopen(address, timeout=ANSWER_TIMEOUT_S) as answer:  # noqa: S310 - our own constants
             content: bytes = answer.read()
             return content
     except (OSError, http.client.HTTPException) as error:
@@ -227,9 +253,28 @@ def _sha256(content: bytes) -> str:
 
 
 def default_data_dir() -> Path:
-    """`DATA_DIR` of the environment, else of the file `DMS_ENV_FILE`, else `data`; relative to the project's folder."""
-    env_file = PROJECT / (os.environ.get("DMS_ENV_FILE") or ".env")
-    return PROJECT / (os.environ.get("DATA_DIR") or dotenv_values(env_file).get("DATA_DIR") or "data")
+    """`DATA_DIR` of the environment, else of the file `DMS_ENV_FILE`, else `data`; relative to the project's folder.
+
+    As `serve_app.settings` reads it, which this layer may not import; what is wrong with the file is said there.
+
+    Raises:
+        OSError: The file may not be read, or a path begins with the home of a user who is none.
+    """
+    text = os.environ.get("DATA_DIR", "").strip()
+    if not text:
+        env_file = _in_project(os.environ.get("DMS_ENV_FILE", "").strip() or ".env")
+        try:
+            text = (dotenv_values(env_file, interpolate=False, encoding="utf-8-sig").get("DATA_DIR") or "").strip()
+        except UnicodeDecodeError:
+            text = ""
+    return _in_project(text or "data")
+
+
+def _in_project(text: str) -> Path:
+    try:
+        return PROJECT / Path(text).expanduser()
+    except RuntimeError:
+        raise FileNotFoundError(f"{text}: should be a path; {Path(text).parts[0]} is nobody's home") from None
 
 
 def main() -> int:

@@ -52,8 +52,8 @@ class ObjectModel:
     0.4 px of the network's input (median) and changed the labels of one picture, at 1.4 times the speed of float32.
 
     Args:
-        weights: A `.pt`, `.onnx` or `.engine` file, or an OpenVINO folder whose name ends in `_openvino_model`.
-        cache: Folder for the OpenVINO export of a `.pt` and for Ultralytics' own settings file.
+        weights: A `.pt`, `.onnx` or `.engine` file, or an OpenVINO folder (with an `.xml` in it).
+        cache: Folder for the OpenVINO export of a `.pt`, links to OpenVINO folders and Ultralytics' own settings file.
         image_size_px: Longer side that pictures are scaled to, rounded up to a multiple of 32. Exports with a fixed
             size keep theirs.
         confidence: 0..1; detections below it are dropped.
@@ -68,9 +68,9 @@ class ObjectModel:
     def __init__(self, *, weights: Path, cache: Path, image_size_px: int, confidence: float, threads: int = 0) -> None:
         if not weights.exists():
             raise FileNotFoundError(f"object model {weights}: there is no such file or folder")
-        if weights.suffix not in {".pt", ".onnx", ".engine"} and not weights.name.endswith(OPENVINO_SUFFIX):
+        if not (any(weights.glob("*.xml")) if weights.is_dir() else weights.suffix in {".pt", ".onnx", ".engine"}):
             raise ValueError(
-                f"object model {weights}: expected a .pt, .onnx or .engine file or a folder *{OPENVINO_SUFFIX}"
+                f"object model {weights}: expected a .pt, .onnx or .engine file or an OpenVINO folder (with an .xml)"
             )
         self.sha256 = _sha256(weights)
         stem = weights.name.removesuffix(OPENVINO_SUFFIX) if weights.is_dir() else weights.stem
@@ -78,7 +78,7 @@ class ObjectModel:
         _keep_quiet(cache)
         try:
             self._predictor = _load(
-                weights,
+                _openvino_link(weights, self.sha256, cache) if weights.is_dir() else weights,
                 sha256=self.sha256,
                 cache=cache,
                 image_size_px=image_size_px,
@@ -161,6 +161,20 @@ def _openvino_export(weights: Path, sha256: str, cache: Path, image_size_px: int
                 made = _checkpoint(copy).export(format="openvino", **options)
                 Path(made).rename(folder)
     return folder
+
+
+def _openvino_link(weights: Path, sha256: str, cache: Path) -> Path:
+    """The folder under a name by which Ultralytics knows what it is."""
+    if weights.name.endswith(OPENVINO_SUFFIX):
+        return weights
+    link = cache / f"{sha256[:16]}-linked{OPENVINO_SUFFIX}"
+    cache.mkdir(parents=True, exist_ok=True)
+    with FileLock(cache / "export.lock"):
+        new = cache / ".export-link"
+        new.unlink(missing_ok=True)
+        new.symlink_to(weights.resolve())
+        new.replace(link)  # in one step, as another process may be reading through the old one
+    return link
 
 
 def _checkpoint(weights: Path) -> Any:

@@ -15,8 +15,8 @@ Condition = Literal["sleeping", "yawning", "not focus"]
 PackName = Literal["landmarker-478", "mesh-468-iris"]
 """The two sets of face models, see `models.packs`."""
 
-ClosedBy = Literal["device", "idle", "orphaned", "shutdown", "operator"]
-"""Who ended a trip. `orphaned`: the Gateway fell silent and the actor ended it by itself."""
+ClosedBy = Literal["device", "idle", "shutdown"]
+"""Who ended a trip: its device, the idle timeout, or the end of the service."""
 
 
 @dataclass(frozen=True, slots=True)

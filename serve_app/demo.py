@@ -21,16 +21,18 @@ import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 from sqlalchemy import select
 
+from models.fetch import fetch
 from serve_app.adapters.folder import FolderStore
 from serve_app.adapters.schema import alerts, vehicles, videos
-from serve_app.run import is_free
-from serve_app.settings import PROJECT, Settings, load_settings
+from serve_app.run import port_fault
+from serve_app.settings import PROJECT, Settings, SettingsError, load_settings
 from serve_app.simulator import BrokerError, SourceError, load_source, replay
 from serve_app.stores import open_metrics
 from serve_app.synthetic import ClipError, make_clip
 
 START_TIMEOUT_S = 600.0
 LANDED_TIMEOUT_S = 120.0
+PARTS_SETTLE_S = 3.0
 STOP_TIMEOUT_S = 90.0
 
 
@@ -40,15 +42,17 @@ class DemoError(Exception):
 
 def main() -> int:
     """Run the demo; 0 only if the trip landed. `VIDEO` names a clip, `KEEP` leaves the service up."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the service is stopped then, too
     try:
         return _demo(os.environ.get("VIDEO", ""), keep=bool(os.environ.get("KEEP")))
-    except (DemoError, ClipError, SourceError, BrokerError) as error:
+    except (DemoError, SettingsError, ClipError, SourceError, BrokerError, OSError) as error:
         sys.stderr.write(f"demo: {error}\n")
         return 1
 
 
 def _demo(video: str, *, keep: bool) -> int:
-    data_dir = load_settings({"DATA_DIR": os.environ.get("DATA_DIR", ""), "DMS_ENV_FILE": ""}).data_dir
+    data_dir = load_settings({"DATA_DIR": os.environ.get("DATA_DIR", ""), "DMS_ENV_FILE": os.devnull}).data_dir
+    fetch(data_dir)
     clip = Path(video).expanduser() if video else make_clip(data_dir, say=print).video
     source = load_source(clip)
     environ = _environment(data_dir)
@@ -97,7 +101,7 @@ def _environment(data_dir: Path) -> dict[str, str]:
 
 
 def _port(usual: int) -> int:
-    if is_free("127.0.0.1", usual):
+    if port_fault("127.0.0.1", usual) is None:
         return usual
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -159,20 +163,27 @@ def _print_trip(settings: Settings, vehicle: uuid.UUID) -> None:
     footage = FolderStore(settings.data_dir / "footage", settings.public_url)
     with metrics.engine.connect() as database:
         mine = select(videos).join(vehicles).where(vehicles.c.uuid == str(vehicle)).order_by(videos.c.id)
+        rows: Sequence[Any] = []
         end_s = time.monotonic() + LANDED_TIMEOUT_S
-        while not (rows := database.execute(mine).all()):
-            if time.monotonic() > end_s:
+        settled_s = time.monotonic()
+        while not rows or time.monotonic() - settled_s < PARTS_SETTLE_S:
+            if not rows and time.monotonic() > end_s:
                 raise DemoError(f"no trip of {vehicle} landed within {LANDED_TIMEOUT_S:.0f} s: was anything flagged?")
-            database.rollback()
             time.sleep(0.5)
+            database.rollback()
+            found = database.execute(mine).all()
+            if len(found) != len(rows):  # a long trip lands in parts
+                rows, settled_s = found, time.monotonic()
         for video in rows:
-            found = database.execute(select(alerts).where(alerts.c.video_id == video.id).order_by(alerts.c.time)).all()
+            flagged = database.execute(
+                select(alerts).where(alerts.c.video_id == video.id).order_by(alerts.c.time)
+            ).all()
             name = str(video.url).split("/footage/", 1)[1]
-            print(f"\nThe trip landed: {footage.size(name) or 0:,} bytes of footage, {len(found)} alert rows")
+            print(f"\nThe trip landed: {footage.size(name) or 0:,} bytes of footage, {len(flagged)} alert rows")
             print(f"  MP4       {settings.data_dir / 'footage' / name}")
             print(f"  URL       {video.url}")
             print(f"  database  {metrics.describe}: videos.uuid {video.uuid}")
-            for line in _summary([_row(found[0], alert) for alert in found]):
+            for line in _summary([_row(flagged[0], alert) for alert in flagged]):
                 print(line)
 
 

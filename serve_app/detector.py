@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,9 +18,12 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from models.fetch import ModelFiles
+
 _log = logging.getLogger(__name__)
 
 DECODE_THREADS = 2
+STUCK_AFTER_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +56,9 @@ class Models:
 
     def __init__(self, config: DetectorConfig) -> None:
         from models.face import FaceModel  # noqa: PLC0415 - heavy: only in a process that detects
-        from models.fetch import fetch  # noqa: PLC0415
         from models.objects import ObjectModel  # noqa: PLC0415
 
-        files = fetch(config.data_dir, say=_log.info)
+        files = _model_files(config)
         self._face = FaceModel(pack=files.face_pack, folder=files.face_folder)
         weights = config.model_path or files.object_weights
         self._objects: ObjectModel | None = None
@@ -72,6 +75,7 @@ class Models:
         self._decoders = ThreadPoolExecutor(DECODE_THREADS, thread_name_prefix="decode")
         # One thread: the models are not meant to be called by several, and use all cores by themselves.
         self._runner = ThreadPoolExecutor(1, thread_name_prefix="models")
+        self._busy_since_s: float | None = None
 
     async def observe(self, jpegs: Sequence[bytes]) -> list[Observation | Unreadable]:
         """What both models say of each frame, in order; an unreadable frame has its own answer and harms no other."""
@@ -79,14 +83,39 @@ class Models:
         pictures = await asyncio.gather(*(loop.run_in_executor(self._decoders, _decode, jpeg) for jpeg in jpegs))
         return await loop.run_in_executor(self._runner, self._observe, pictures)
 
+    def check(self) -> None:
+        """Find out whether the models still answer.
+
+        Raises:
+            RuntimeError: They have been busy with one batch for too long; only a new process helps.
+        """
+        since_s = self._busy_since_s
+        if since_s is not None and time.monotonic() - since_s > STUCK_AFTER_S:
+            raise RuntimeError(f"the models have been busy with one batch for over {STUCK_AFTER_S:.0f} s")
+
     def _observe(self, pictures: Sequence[NDArray[np.uint8] | Unreadable]) -> list[Observation | Unreadable]:
         readable = [picture for picture in pictures if not isinstance(picture, Unreadable)]
-        faces = iter(self._face.observe(readable))
-        detections = iter(self._objects.detect(readable) if self._objects else [()] * len(readable))
+        self._busy_since_s = time.monotonic()
+        try:
+            faces = iter(self._face.observe(readable))
+            detections = iter(self._objects.detect(readable) if self._objects else [()] * len(readable))
+        finally:
+            self._busy_since_s = None
         return [
             picture if isinstance(picture, Unreadable) else Observation(next(detections), next(faces))
             for picture in pictures
         ]
+
+
+def _model_files(config: DetectorConfig) -> ModelFiles:
+    """What `make setup` put there; the network only where there is nothing to run: all replicas must run the same."""
+    from models.fetch import fetch  # noqa: PLC0415
+
+    weights = config.model_path is None
+    try:
+        return fetch(config.data_dir, network=False, weights=weights, say=_log.info)
+    except FileNotFoundError:
+        return fetch(config.data_dir, weights=weights, say=_log.info)
 
 
 def _decode(jpeg: bytes) -> NDArray[np.uint8] | Unreadable:
@@ -103,11 +132,11 @@ class Detector:
 
     def __init__(self) -> None:
         from serve_app.loopback import keep_to_loopback  # noqa: PLC0415 - `Models` needs no Ray
-        from serve_app.settings import load_settings  # noqa: PLC0415
+        from serve_app.settings import process_settings  # noqa: PLC0415
 
         keep_to_loopback()
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-        settings = load_settings()
+        settings = process_settings()
         self._models = Models(
             DetectorConfig(
                 data_dir=settings.data_dir,
@@ -124,3 +153,7 @@ class Detector:
     async def info(self) -> DetectorInfo:
         """What it runs."""
         return self._models.info
+
+    def check_health(self) -> None:
+        """Serve replaces this process when its models hang; see `Models.check`."""
+        self._models.check()

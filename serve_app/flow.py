@@ -24,7 +24,11 @@ from serve_app.views import StreamInfo
 _log = logging.getLogger(__name__)
 
 ALERT_INTERVAL_S = 10.0
+LOG_INTERVAL_S = 10.0
+DETECT_TIMEOUT_S = 60.0
+"""Longer than a Detector needs to start; a call that hangs must not keep its place for ever."""
 TICK_S = 1.0
+REPLICAS_TIMEOUT_S = 5.0
 HEARTBEAT_S = 5.0
 """An open trip without frames is pushed to as often, so that its actor knows the Gateway is there."""
 FIRST_RETRY_S = 0.05
@@ -55,10 +59,13 @@ class Vehicles(Protocol):
 
 
 class Broker(Protocol):
-    """The broker, as the Gateway uses it; safe to call from any thread."""
+    """The broker, as the Gateway uses it."""
+
+    def relay(self, topic: str, payload: bytes) -> bool:
+        """Send a frame's base64, on the thread that received the frame; False when it was given up."""
 
     def publish(self, topic: str, payload: bytes | str, *, qos: int = 0) -> None:
-        """Send a message."""
+        """Send a message, from any thread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +119,7 @@ class Flow:
         self._register = register
         self._scheduler = Scheduler(mailbox_frames=config.mailbox_frames, max_batch_size=config.max_batch_size)
         self._alerts = OncePer(ALERT_INTERVAL_S)
+        self._logged = OncePer(LOG_INTERVAL_S)
         self._replies: dict[uuid.UUID, PushReply] = {}
         self._pushed: dict[uuid.UUID, tuple[Trip, float]] = {}  # the open trip as its actor knows it, and since when
         self._replicas = 0
@@ -122,7 +130,7 @@ class Flow:
         self.intake = Intake(
             limits=config.limits,
             max_vehicles=config.max_vehicles,
-            relay=broker.publish,
+            relay=broker.relay,
             emit=lambda item: loop.call_soon_threadsafe(self._offer, item),
         )
 
@@ -136,7 +144,7 @@ class Flow:
             self._send_heartbeats()
             self._pump()
             try:
-                async with asyncio.timeout(5 * TICK_S):
+                async with asyncio.timeout(REPLICAS_TIMEOUT_S):
                     self._replicas = await self._detectors.replicas()
             except Exception as error:  # noqa: BLE001 - Serve's controller is being replaced: the last number stays
                 _log.warning("the number of Detectors is unknown for now: %s", _line(error))
@@ -212,12 +220,14 @@ class Flow:
     async def _detect(self, batch: Batch) -> None:
         jpegs = batch.jpegs
         try:
-            answers = await self._detectors.detect(jpegs)
+            async with asyncio.timeout(DETECT_TIMEOUT_S):
+                answers = await self._detectors.detect(jpegs)
             if len(answers) != len(jpegs):
                 raise ValueError(f"expected {len(jpegs)} answers of the Detector, got {len(answers)}")  # noqa: TRY301
         except Exception as error:  # noqa: BLE001 - whatever it was, these frames must be tried again or counted
-            _log.warning("detecting %d frames failed: %s", len(jpegs), _line(error))
-            await asyncio.sleep(FIRST_RETRY_S * (1 + batch.failures))
+            if self._logged.due(type(error).__name__, time.monotonic()):
+                _log.warning("detecting %d frames failed: %s", len(jpegs), _line(error))
+            await asyncio.sleep(min(LONGEST_RETRY_S, FIRST_RETRY_S * 2 ** min(batch.repeats, 10)))
             if isinstance(error, RayActorError | RayTaskError | ValueError):
                 self._count(self._scheduler.failed(batch, replica_died=isinstance(error, RayActorError)))
             else:  # no replica took the call

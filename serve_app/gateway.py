@@ -20,16 +20,18 @@ from serve_app.adapters.broker import EmbeddedBroker
 from serve_app.adapters.mqtt import BrokerAddress, MqttConnection
 from serve_app.flow import Flow, FlowConfig
 from serve_app.loopback import keep_to_loopback
+from serve_app.probe import Probe
 from serve_app.registrar import Registrar
 from serve_app.scheduler import Push
-from serve_app.settings import Address, Settings, load_settings
-from serve_app.stores import open_stores
+from serve_app.settings import Address, Settings, process_settings
+from serve_app.stores import open_metrics, open_stores
 from serve_app.views import DetectorInfo, FlowHealth, StreamInfo
 
 _log = logging.getLogger(__name__)
 
 ORPHANED_AFTER_S = 60.0
 INFO_TIMEOUT_S = 2.0
+STATUS_TIMEOUT_S = 5.0
 
 
 class Gateway:
@@ -47,13 +49,14 @@ class Gateway:
     ) -> None:
         keep_to_loopback()
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-        settings = load_settings()
+        settings = process_settings()
         self._embedded = None
         if settings.mqtt is None:
             self._embedded = EmbeddedBroker(port=settings.mqtt_broker_port)
             await asyncio.to_thread(self._embedded.start)
         self._detectors = ServeDetectors(detector)
-        self._registrar = Registrar(lambda: open_stores().metrics, capacity=settings.max_vehicles)
+        self._registrar = Registrar(lambda: open_metrics(settings))
+        self._draining = False
         self._mqtt = MqttConnection(broker_address(settings), self._message)
         self._flow = Flow(
             FlowConfig(
@@ -84,7 +87,7 @@ class Gateway:
     async def health(self) -> FlowHealth:
         """Whether frames can be taken."""
         return FlowHealth(
-            broker=self._mqtt.state,
+            broker="connected, going down" if self._draining else self._mqtt.state,
             detector_replicas=self._flow.detector_replicas,
             detector=await self._detectors.info() if self._flow.detector_replicas else None,
             streams=len(self._flow.intake.views()),
@@ -93,6 +96,8 @@ class Gateway:
 
     async def drain(self, grace_s: float) -> int:
         """Take no frame any more and flush every trip; returns how many vehicles were left when the time was over."""
+        self._draining = True
+        self._mqtt.say_offline()
         left = await self._flow.drain(grace_s)
         await asyncio.to_thread(self._mqtt.stop)
         if self._embedded:
@@ -110,8 +115,8 @@ class Gateway:
         if self._embedded and not self._embedded.alive:
             raise RuntimeError("the embedded broker has ended")
 
-    def _message(self, topic: str, payload: bytes) -> None:
-        self._flow.intake.message(topic, payload)
+    def _message(self, topic: str, payload: bytes) -> bool:
+        return self._flow.intake.message(topic, payload)
 
 
 class ServeDetectors:
@@ -122,6 +127,7 @@ class ServeDetectors:
         context = serve.get_replica_context()
         self._app = context.app_name
         self._info: DetectorInfo | None = None
+        self._status = Probe(serve.status)
 
     async def detect(self, jpegs: list[bytes]) -> list[Observation | Unreadable]:
         """One answer per frame, in order."""
@@ -130,7 +136,7 @@ class ServeDetectors:
 
     async def replicas(self) -> int:
         """How many are running, as Serve's controller sees it."""
-        status = await asyncio.to_thread(serve.status)
+        status = await self._status.answer(STATUS_TIMEOUT_S)
         app = status.applications.get(self._app)
         deployment = app.deployments.get(self._handle.deployment_name) if app else None
         states: dict[Any, int] = dict(deployment.replica_states) if deployment else {}
@@ -213,5 +219,5 @@ def _vehicle_config(settings: Settings) -> VehicleConfig:
         pre_roll_s=settings.footage_pre_roll_s,
         post_roll_s=settings.footage_post_roll_s,
         footage_max_bytes=settings.footage_max_mb * 2**20,
-        orphaned_after_s=max(ORPHANED_AFTER_S, 2 * settings.stream_idle_timeout_s),
+        orphaned_after_s=ORPHANED_AFTER_S,
     )

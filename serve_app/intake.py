@@ -57,7 +57,7 @@ class Intake:
     Args:
         limits: What a frame may be at most.
         max_vehicles: Streams that may be open at once.
-        relay: Publishes a frame's base64 under a topic.
+        relay: Publishes a frame's base64 under a topic; False when it was given up.
         emit: Takes every item in order; called under the intake's lock, so it must return at once.
         monotonic: Seconds.
         wall: Seconds since 1970 UTC.
@@ -68,7 +68,7 @@ class Intake:
         *,
         limits: FrameLimits,
         max_vehicles: int,
-        relay: Callable[[str, bytes], object],
+        relay: Callable[[str, bytes], bool],
         emit: Callable[[Item], object],
         monotonic: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
@@ -85,11 +85,15 @@ class Intake:
         self._logged = OncePer(LOG_INTERVAL_S)
         self._accepting = True
 
-    def message(self, topic: str, payload: bytes) -> None:
-        """Take one MQTT message; never raises for what a device can send."""
+    def message(self, topic: str, payload: bytes) -> bool:
+        """Take one MQTT message; never raises for what a device can send.
+
+        Returns:
+            False for a trip that opens while the service goes down: the next one should hear of it.
+        """
         if topic == "open_stream":
-            self._open(payload)
-        elif topic == "close_stream":
+            return self._open(payload)
+        if topic == "close_stream":
             vehicle = parse_uuid(payload)
             if vehicle is None:
                 self._refuse("bad_uuid", None)
@@ -97,6 +101,7 @@ class Intake:
                 self.close(vehicle, "device")
         elif topic.startswith("stream/"):
             self._frame(topic.split("/", 2)[1], payload)
+        return True
 
     def close(self, vehicle: uuid.UUID, closed_by: ClosedBy) -> bool:
         """End the vehicle's trip; False when none is open."""
@@ -141,14 +146,14 @@ class Intake:
         with self._lock:
             return dict(self._refused)
 
-    def _open(self, payload: bytes) -> None:
+    def _open(self, payload: bytes) -> bool:
         vehicle = parse_uuid(payload)
         if vehicle is None:
             self._refuse("bad_uuid", None)
-            return
+            return True
         with self._lock:
             if vehicle in self._streams:
-                return
+                return True
             reason = "" if self._accepting else "shutting_down"
             if len(self._streams) >= self._max_vehicles:
                 reason = "too_many_vehicles"
@@ -159,6 +164,7 @@ class Intake:
                 self._emit(Item(trip))
         if reason:
             self._refuse(reason, vehicle)
+        return reason != "shutting_down"
 
     def _frame(self, text: str, payload: bytes) -> None:
         now_s = self._monotonic()
@@ -167,16 +173,19 @@ class Intake:
         if vehicle is None:
             self._refuse("bad_uuid", None)
             return
-        reason = refusal(payload, self._limits)
+        reason: str | None = refusal(payload, self._limits)
         with self._lock:
             stream = self._streams.get(vehicle)
             if stream is not None and reason is None:
-                self._relay(f"base64/{text}", b64encode(payload))
+                if not self._relay(f"base64/{text}", b64encode(payload)):
+                    reason = "not_relayed"
                 self._emit(Item(stream.trip, Frame(stream.frames, now_s - stream.opened_s, payload), text=text))
                 stream.frames += 1
                 stream.last_frame_s = now_s
-                return
-        self._refuse("not_open" if stream is None else str(reason), vehicle, stream)
+        if stream is None:
+            reason = "not_open"
+        if reason:
+            self._refuse(reason, vehicle, stream)
 
     def _refuse(self, reason: str, vehicle: uuid.UUID | None, stream: Stream | None = None) -> None:
         with self._lock:

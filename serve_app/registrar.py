@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import queue
 import threading
 import time
 import uuid
@@ -14,38 +13,43 @@ from actors.ports import MetricsStore
 _log = logging.getLogger(__name__)
 
 RETRY_S = 2.0
+MOST_WAITING = 100_000
 
 
 class Registrar:
     """Registers one vehicle after the other on a thread of its own, each until the database has it.
 
-    When more are waiting than it holds, the newest is left out with a log line: the flush of its trip registers it too.
+    A vehicle that waits already waits once. Beyond `MOST_WAITING` vehicles, a new one is left out with a log line.
 
     Args:
         open_store: Called on the thread, at the first vehicle.
-        capacity: How many may wait.
     """
 
-    def __init__(self, open_store: Callable[[], MetricsStore], *, capacity: int) -> None:
+    def __init__(self, open_store: Callable[[], MetricsStore]) -> None:
         self._open_store = open_store
         self._store: MetricsStore | None = None
-        self._waiting: queue.Queue[uuid.UUID] = queue.Queue(capacity)
+        self._waiting: dict[uuid.UUID, None] = {}  # in the order of coming
+        self._changed = threading.Condition()
         threading.Thread(target=self._run, name="registrar", daemon=True).start()
 
     def register(self, vehicle: uuid.UUID) -> None:
         """Register it soon; returns at once."""
-        try:
-            self._waiting.put_nowait(vehicle)
-        except queue.Full:
-            _log.error(
-                "vehicle %s is not registered now: %d are waiting for the database", vehicle, self._waiting.qsize()
-            )
+        with self._changed:
+            if len(self._waiting) >= MOST_WAITING and vehicle not in self._waiting:
+                _log.error("vehicle %s is not registered: %d wait for the database", vehicle, len(self._waiting))
+                return
+            self._waiting[vehicle] = None
+            self._changed.notify()
 
     def _run(self) -> None:
         while True:
-            vehicle = self._waiting.get()
+            with self._changed:
+                self._changed.wait_for(lambda: self._waiting)
+                vehicle = next(iter(self._waiting))
             while not self._registered(vehicle):
                 time.sleep(RETRY_S)
+            with self._changed:
+                del self._waiting[vehicle]
 
     def _registered(self, vehicle: uuid.UUID) -> bool:
         try:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import errno
 import logging
 import os
 import signal
@@ -10,9 +12,12 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
+from models.fetch import fetch
 from serve_app.settings import PROJECT, Settings, SettingsError, load_settings, passthrough
 
 _log = logging.getLogger(__name__)
@@ -29,7 +34,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(config: Path = CONFIG) -> int:
-    """Run the service until SIGINT or SIGTERM; 2 for wrong settings, 1 when it could not be started or ended early."""
+    """Run the service until SIGINT, SIGTERM or SIGHUP.
+
+    Returns:
+        0 when every trip was stored at the end; 2 for wrong settings; 1 when the service could not be started, ended by
+        itself, or left trips unstored.
+    """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     try:
         os.environ.update(passthrough())
@@ -37,34 +47,68 @@ def main(config: Path = CONFIG) -> int:
     except SettingsError as error:
         sys.stderr.writelines(f"{line}\n" for line in error.lines)
         return 2
-    if taken := taken_ports(settings):
-        sys.stderr.writelines(f"{line}\n" for line in taken)
+    try:
+        with contextlib.ExitStack() as stack:
+            _check_ports(settings)
+            stack.enter_context(_only_one(settings))
+            fetch(settings.data_dir, weights=settings.model_path is None, say=_log.info)
+            os.environ.update(environment(settings))
+            return _serve(settings, config)
+    except (StartError, OSError) as error:
+        sys.stderr.write(f"{error}\n")
         return 1
-    os.environ.update(environment(settings))
-    return _serve(settings, config)
+    except KeyboardInterrupt:  # before there was anything to end in order
+        return 130
 
 
-def taken_ports(settings: Settings) -> list[str]:
-    """One line for each port that the service needs and cannot have."""
-    wanted = [("HTTP_PORT", settings.http_host, settings.http_port, "a free one")]
+class StartError(Exception):
+    """The service cannot be started here and now; the message is for a person."""
+
+
+def _check_ports(settings: Settings) -> None:
+    wanted = [("HTTP_HOST", "HTTP_PORT", settings.http_host, settings.http_port, "a free one")]
     if settings.mqtt is None:
         instead = "a free one, or MQTT_BROKER_URL to the broker that runs there"
-        wanted.append(("MQTT_BROKER_PORT", "127.0.0.1", settings.mqtt_broker_port, instead))
-    return [
-        f"{name}: port {port} is taken; set it to {to}" for name, host, port, to in wanted if not is_free(host, port)
-    ]
+        wanted.append(("", "MQTT_BROKER_PORT", "127.0.0.1", settings.mqtt_broker_port, instead))
+    faults: list[str] = []
+    for host_name, port_name, host, port, instead in wanted:
+        fault = port_fault(host, port)
+        if fault is None:
+            continue
+        if fault.errno == errno.EADDRINUSE:
+            faults.append(f"{port_name}: port {port} is taken; set it to {instead}")
+        else:
+            faults.append(f"{host_name} {host}, {port_name} {port}: {fault.strerror}")
+    if faults:
+        raise StartError("\n".join(faults))
 
 
-def is_free(host: str, port: int) -> bool:
-    """Whether nothing listens there."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError:
-            return False
-    return True
+def port_fault(host: str, port: int) -> OSError | None:
+    """Why nothing can listen there; None when it can."""
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        return error
+    return None
+
+
+@contextlib.contextmanager
+def _only_one(settings: Settings) -> Iterator[None]:
+    """Two services with one session at a broker would throw each other out for ever."""
+    if settings.mqtt is None:
+        yield
+        return
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(settings.data_dir / "mqtt-session.lock", timeout=0):
+            yield
+    except Timeout as error:
+        raise StartError(
+            f"DATA_DIR: another service uses {settings.data_dir} and its session at the broker; choose another folder"
+        ) from error
 
 
 def environment(settings: Settings) -> Mapping[str, str]:
@@ -95,7 +139,7 @@ def _serve(settings: Settings, config: Path) -> int:
         logging_level=logging.WARNING,
     )
     stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):  # only now: ray.init puts its own handler in place
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # only now: ray.init puts its own handler in place
         signal.signal(number, lambda *_: stop.set())
     _log.info("Ray's dashboard: http://%s", context.dashboard_url)
     # In a session of its own: Ctrl-C must reach this process alone, which ends the service in order.
@@ -111,55 +155,63 @@ def _serve(settings: Settings, config: Path) -> int:
         start_new_session=True,
     )
     try:
-        failure = _watch(settings, child, stop)
+        failure = _wait_until_ready(child, stop)
+        if not failure and not stop.is_set():
+            broker = settings.mqtt or f"embedded at 127.0.0.1:{settings.mqtt_broker_port}"
+            _log.info("ready: http://%s:%d/healthz, broker %s", settings.http_host, settings.http_port, broker)
+            failure = _wait_for_end(child, stop)
         if failure:
             _log.error("%s", failure)
-            return 1
-        _drain(settings)
-        return 0
+        stored = _drain(settings)
+        return 0 if stored and not failure else 1
     finally:
         _end(child)
         ray.shutdown()
 
 
-def _watch(settings: Settings, child: subprocess.Popen[bytes], stop: threading.Event) -> str | None:
-    """Wait for the end; returns why the service could not go on, None when it was asked to end."""
+def _wait_until_ready(child: subprocess.Popen[bytes], stop: threading.Event) -> str | None:
+    """Why the service could not be started; None when it is ready or was asked to end."""
     from ray import serve  # noqa: PLC0415
     from ray.serve.schema import ApplicationStatus  # noqa: PLC0415
 
-    ready = False
     while not stop.wait(POLL_S):
         if child.poll() is not None:
             return f"`serve run` has ended with exit code {child.returncode}"
-        if ready:
-            continue
         app = serve.status().applications.get(APP)
-        if app is None:
-            continue
-        if app.status == ApplicationStatus.DEPLOY_FAILED:
+        if app is not None and app.status == ApplicationStatus.DEPLOY_FAILED:
             return f"the service could not be started: {app.message.strip().splitlines()[-1]} (details above)"
-        if app.status == ApplicationStatus.RUNNING:
-            ready = True
-            broker = settings.mqtt or f"embedded at 127.0.0.1:{settings.mqtt_broker_port}"
-            _log.info("ready: http://%s:%d/healthz, broker %s", settings.http_host, settings.http_port, broker)
+        if app is not None and app.status == ApplicationStatus.RUNNING:
+            return None
     return None
 
 
-def _drain(settings: Settings) -> None:
-    from ray import serve  # noqa: PLC0415
-    from ray.serve.exceptions import RayServeException  # noqa: PLC0415
+def _wait_for_end(child: subprocess.Popen[bytes], stop: threading.Event) -> str | None:
+    """Why the service ended by itself; None when it was asked to."""
+    while not stop.wait(POLL_S):
+        if child.poll() is not None:
+            return f"`serve run` has ended with exit code {child.returncode}"
+    return None
 
+
+def _drain(settings: Settings) -> bool:
+    """Have the open trips flushed; whether all of them are stored."""
+    from ray import serve  # noqa: PLC0415
+
+    grace_s = settings.shutdown_grace_s
+    if APP not in serve.status().applications:
+        return True
+    _log.info("ending: open trips are flushed for up to %.0f s", grace_s)
     try:
         gateway = serve.get_deployment_handle("Gateway", APP)
-        _log.info("ending: open trips are flushed for up to %.0f s", settings.shutdown_grace_s)
-        left = gateway.drain.remote(settings.shutdown_grace_s).result(timeout_s=settings.shutdown_grace_s + 10)
-    except (RayServeException, TimeoutError) as error:
-        _log.error("the open trips could not be flushed: %s", error)
-        return
+        left = gateway.drain.remote(grace_s).result(timeout_s=grace_s + 10)
+    except Exception as error:  # noqa: BLE001 - Serve may fail in any way here, and Ray must go down all the same
+        _log.error("the open trips could not be flushed: %s: %s", type(error).__name__, error)
+        return False
     if left:
-        _log.error("%d vehicles were not flushed within SHUTDOWN_GRACE_S=%.0f", left, settings.shutdown_grace_s)
-    else:
-        _log.info("every trip is stored")
+        _log.error("%d vehicles were not flushed within SHUTDOWN_GRACE_S=%.0f", left, grace_s)
+        return False
+    _log.info("every trip is stored")
+    return True
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:

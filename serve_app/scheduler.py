@@ -46,11 +46,19 @@ class Dropped:
 
 @dataclass(slots=True)
 class Batch:
-    """Frames of many vehicles on their way through a Detector; each vehicle's items in order."""
+    """Frames of many vehicles on their way through a Detector; each vehicle's items in order.
+
+    Args:
+        items: By vehicle.
+        deaths: Replicas that died of it.
+        failures: Answers that it cost, deaths included.
+        repeats: Times that it came back, whoever was to blame.
+    """
 
     items: dict[uuid.UUID, list[Item]]
     deaths: int = 0
     failures: int = 0
+    repeats: int = 0
 
     @property
     def jpegs(self) -> list[bytes]:
@@ -176,6 +184,7 @@ class Scheduler:
     def repeat(self, batch: Batch) -> None:
         """The batch got no answers, and no frame of it can be to blame: nobody took the call."""
         self._back()
+        batch.repeats += 1
         self._retries.append(batch)
 
     def failed(self, batch: Batch, *, replica_died: bool) -> list[Dropped]:
@@ -183,6 +192,7 @@ class Scheduler:
         self._back()
         batch.deaths += replica_died
         batch.failures += 1
+        batch.repeats += 1
         if batch.deaths < DEATHS_ALLOWED and batch.failures < FAILURES_ALLOWED:
             self._retries.append(batch)
             return []

@@ -23,9 +23,9 @@ def open_stores() -> Stores:
     Raises:
         SettingsError: The settings are wrong here.
     """
-    from serve_app.settings import load_settings  # noqa: PLC0415
+    from serve_app.settings import process_settings  # noqa: PLC0415
 
-    settings = load_settings()
+    settings = process_settings()
     return Stores(footage=_footage(settings), metrics=open_metrics(settings), scratch=settings.data_dir / "scratch")
 
 
@@ -48,7 +48,8 @@ def open_metrics(settings: Settings, *, pool_size: int = 0) -> SqlMetricsStore:
 
     return metrics_store(
         data_dir=settings.data_dir,
-        mysql_host=settings.mysql_host,
+        mysql_host=settings.mysql.host if settings.mysql else None,
+        mysql_port=settings.mysql.port if settings.mysql else None,
         mysql_user=settings.mysql_user,
         mysql_password=settings.mysql_password.get_secret_value() if settings.mysql_password else None,
         mysql_database=settings.mysql_database,

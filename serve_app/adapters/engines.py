@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 import sqlite3
-import urllib.parse
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ _patiently = Retrying(
 def mysql_engine(
     *,
     host: str,
+    port: int = 3306,
     user: str | None,
     password: str | None,
     database: str | None,
@@ -34,7 +34,8 @@ def mysql_engine(
     """MySQL or MariaDB through PyMySQL; connects at the first use.
 
     Args:
-        host: `host` or `host:port`.
+        host: A name or an IP address, IPv6 without brackets.
+        port: Where it listens.
         user: The user.
         password: The password; neither the engine's repr nor its URL has it.
         database: The database, which must exist.
@@ -44,11 +45,10 @@ def mysql_engine(
         pool_size: Connections kept open; 0 opens one for every use.
 
     Raises:
-        ValueError: `host` is neither, or `database` is empty.
+        ValueError: `database` is empty.
     """
     if not database:
         raise ValueError("MYSQL_DATABASE is empty: with MYSQL_HOST, expected the name of a database")
-    name, port = _host_and_port(host)
     connect_args: dict[str, Any] = {
         "connect_timeout": _CONNECT_TIMEOUT_S,
         "read_timeout": _ANSWER_TIMEOUT_S,
@@ -62,9 +62,9 @@ def mysql_engine(
         connect_args |= {
             "ssl_ca": str(tls_ca),
             "ssl_verify_cert": True,
-            "ssl_verify_identity": not _is_address(name),
+            "ssl_verify_identity": not _is_address(host),
         }
-    url = URL.create("mysql+pymysql", user, host=name, port=port, database=database, query={"charset": "utf8mb4"})
+    url = URL.create("mysql+pymysql", user, host=host, port=port, database=database, query={"charset": "utf8mb4"})
     return create_engine(url, connect_args=connect_args, **_pool(pool_size))
 
 
@@ -78,20 +78,10 @@ def sqlite_engine(file: Path, *, pool_size: int = 0) -> Engine:
         # Readers and a writer do not wait for each other. To switch a new file over, SQLite does not wait for another
         # process that does the same, whatever its busy_timeout; afterwards it is a property of the file.
         _patiently(connection.execute, "PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")  # a trip's journal goes once its rows are committed
+        connection.execute("PRAGMA synchronous = FULL")  # a trip is forgotten once its rows are committed
         connection.execute("PRAGMA foreign_keys = ON")
 
     return engine
-
-
-def _host_and_port(text: str) -> tuple[str, int]:
-    try:
-        parts = urllib.parse.urlsplit(f"//{text}")
-        if parts.hostname and parts.netloc == text and "@" not in text:
-            return parts.hostname, parts.port or 3306
-    except ValueError:
-        pass
-    raise ValueError(f"MYSQL_HOST: {text!r} is neither host nor host:port")
 
 
 def _is_address(host: str) -> bool:

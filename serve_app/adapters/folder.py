@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from serve_app.adapters.footage import CHUNK_BYTES, checked_base_url, checked_name, is_object_name
+from serve_app.adapters.footage import CHUNK_BYTES, checked_base_url, checked_name, is_object_name, own_base_url
 
 
 class FolderStore:
@@ -24,12 +24,7 @@ class FolderStore:
 
     def __init__(self, folder: Path, public_url: str) -> None:
         self._folder = folder
-        self._base_url = checked_base_url("PUBLIC_URL", f"{public_url.rstrip('/')}/footage")
-
-    @property
-    def describe(self) -> str:
-        """See `FootageReader.describe`."""
-        return f"folder {self._folder}"
+        self._base_url = checked_base_url("PUBLIC_URL", own_base_url(public_url))
 
     def put(self, name: str, mp4: Path) -> None:
         """See `FootageStore.put`; the file appears whole and on disk, or not at all."""
@@ -37,7 +32,7 @@ class FolderStore:
         target.parent.mkdir(parents=True, exist_ok=True)
         if not target.exists():
             _copy(mp4, target)
-        # The journal goes once this returns, so the names must be on disk as well.
+        # The part is forgotten elsewhere once this returns, so the names must be on disk as well.
         for folder in (target.parent, self._folder):
             _sync_folder(folder)
 

@@ -1,4 +1,7 @@
-"""What the footage stores share: the reading side that HTTP needs, the form of an object's name, the limit of a URL."""
+"""What the footage stores share: the reading side that HTTP needs, the form of an object's name, the limit of a URL.
+
+The settings import it too, so that both have the same limits.
+"""
 
 from __future__ import annotations
 
@@ -16,13 +19,15 @@ _UUID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _OBJECT_NAME = re.compile(rf"[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}/{_UUID}-{_UUID}(?:-[0-9]+)?\.mp4")
 _NAME_MAX_CHARS = len("2026-01-31/.mp4") + 36 + 1 + 36 + len("-9999")
 
+BASE_URL_MAX_CHARS = URL_MAX_CHARS - 1 - _NAME_MAX_CHARS
+"""What may stand before `/{object}`, so that the URL of any trip's part up to 9999 fits."""
+
+GCS_URL = "https://storage.googleapis.com/"
+"""What stands before the name of a public bucket."""
+
 
 class FootageReader(Protocol):
     """How stored footage is read back; `actors.ports.FootageStore` is how it gets there."""
-
-    @property
-    def describe(self) -> str:
-        """Which store, without secrets, for a health page."""
 
     def size(self, name: str) -> int | None:
         """The bytes of `name`; None when there is no such object, also for a name that no footage can have.
@@ -70,6 +75,11 @@ def checked_name(name: str) -> str:
     return name
 
 
+def own_base_url(public_url: str) -> str:
+    """What stands before `/{object}` where the service itself serves the footage."""
+    return f"{public_url.rstrip('/')}/footage"
+
+
 def checked_base_url(setting: str, base: str) -> str:
     """`base` without a slash at its end.
 
@@ -81,7 +91,8 @@ def checked_base_url(setting: str, base: str) -> str:
         ValueError: With an object's name behind it, it would not fit `videos.url`.
     """
     base = base.rstrip("/")
-    limit = URL_MAX_CHARS - 1 - _NAME_MAX_CHARS
-    if len(base) > limit:
-        raise ValueError(f"{setting} is too long: footage URLs would begin {base!r}, at most {limit} characters fit")
+    if len(base) > BASE_URL_MAX_CHARS:
+        raise ValueError(
+            f"{setting} is too long: footage URLs would begin {base!r}, at most {BASE_URL_MAX_CHARS} characters fit"
+        )
     return base

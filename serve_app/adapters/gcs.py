@@ -7,10 +7,18 @@ import logging
 import os
 import warnings
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from serve_app.adapters.footage import CHUNK_BYTES, checked_base_url, checked_name, is_object_name
+from serve_app.adapters.footage import (
+    CHUNK_BYTES,
+    GCS_URL,
+    checked_base_url,
+    checked_name,
+    is_object_name,
+    own_base_url,
+)
 
 _UPLOAD_CHUNK_BYTES = 8 * 1024 * 1024  # what is sent again after a fault of the network; a multiple of 256 KiB
 _TIMEOUTS_S = (5.0, 60.0)  # to connect, between two bytes
@@ -25,7 +33,8 @@ class GcsStore:
     """Keeps every MP4 as an object of one bucket; both `FootageStore` and `FootageReader`.
 
     The credentials need `roles/storage.objectUser` on the bucket. With `STORAGE_EMULATOR_HOST` in the environment
-    none are used, and the client library talks to that address.
+    none are used, and the client library talks to that address. Credentials are looked for at the first use, which
+    raises `google.auth.exceptions.DefaultCredentialsError` where there are none; the next use looks again.
 
     Args:
         bucket: The bucket's name; it must exist.
@@ -39,7 +48,6 @@ class GcsStore:
 
     Raises:
         ValueError: A URL would be too long for `videos.url`.
-        google.auth.exceptions.DefaultCredentialsError: No usable credentials; `credentials_file` is missing or wrong.
     """
 
     def __init__(
@@ -53,26 +61,36 @@ class GcsStore:
         retry_for_s: float = 60.0,
     ) -> None:
         if public:
-            base = checked_base_url("GOOGLE_STORAGE_BUCKET_NAME", f"https://storage.googleapis.com/{bucket}")
+            base = checked_base_url("GOOGLE_STORAGE_BUCKET_NAME", GCS_URL + bucket)
         else:
-            base = checked_base_url("PUBLIC_URL", f"{public_url.rstrip('/')}/footage")
+            base = checked_base_url("PUBLIC_URL", own_base_url(public_url))
         self._base_url = base
-        # Here, and not at the top: half a second and 40 MB that only a process with a bucket should pay.
+        self._name = bucket
+        self._project = project
+        self._credentials_file = credentials_file
+        self._retry_for_s = retry_for_s
+
+    @cached_property
+    def _bucket(self) -> Any:
+        """Made at the first use; by two threads at once, twice, and one of them counts.
+
+        Half a second and 40 MB of imports, and maybe a question to a metadata server that is down: for a process
+        that touches the bucket only.
+        """
         from google.cloud import storage  # noqa: PLC0415
+
+        client = storage.Client(project=self._project, credentials=_credentials(self._credentials_file))
+        return client.bucket(self._name)
+
+    def _retry(self, timeout_s: float) -> Any:
+        """The library's rule of what is a passing fault."""
         from google.cloud.storage.retry import DEFAULT_RETRY  # noqa: PLC0415
 
-        credentials = _credentials(credentials_file)
-        self._bucket = storage.Client(project=project, credentials=credentials).bucket(bucket)
-        self._name = bucket
-        # if_generation_match=0 makes every request of an upload safe to repeat, so the library's rule of what is a
-        # passing fault applies to all of them; 60 s cover a restart of a proxy, more is the flush's to wait.
-        self._upload_retry = DEFAULT_RETRY.with_timeout(retry_for_s)
-        self._read_retry = DEFAULT_RETRY.with_timeout(min(retry_for_s, _READ_RETRY_S))
+        return DEFAULT_RETRY.with_timeout(timeout_s)
 
-    @property
-    def describe(self) -> str:
-        """See `FootageReader.describe`."""
-        return f"bucket {self._name}"
+    @cached_property
+    def _read_retry(self) -> Any:
+        return self._retry(min(self._retry_for_s, _READ_RETRY_S))
 
     def put(self, name: str, mp4: Path) -> None:
         """See `FootageStore.put`."""
@@ -85,7 +103,9 @@ class GcsStore:
                 content_type="video/mp4",
                 if_generation_match=0,
                 timeout=_TIMEOUTS_S,
-                retry=self._upload_retry,
+                # if_generation_match=0 makes every request safe to repeat; 60 s cover a restart of a proxy, more is
+                # the flush's to wait.
+                retry=self._retry(self._retry_for_s),
             )
         except PreconditionFailed:
             _log.info("%s is in the bucket already", name)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import ssl
+import sys
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +27,8 @@ KEEPALIVE_S = 15
 LONGEST_RECONNECT_S = 5
 QUEUED_ALERTS = 1000
 """Alerts kept while the broker is away; frames are not, since nobody watches them then."""
+UNSENT_RELAY_BYTES = 32 * 2**20
+"""Relayed frames that may wait for the socket; beyond, frames are looked at and not relayed, and counted."""
 AVAILABLE_TOPIC = "dms/available"
 # Control messages at QoS 1, so that the broker keeps them while we are away; frames at QoS 0.
 _SUBSCRIPTIONS = {"open_stream": 1, "close_stream": 1, "stream/#": 0}
@@ -68,15 +73,20 @@ class MqttConnection:
 
     Args:
         address: See `BrokerAddress`.
-        on_message: Takes (topic, payload) on paho's thread. QoS 1 messages are acknowledged when it returns.
+        on_message: Takes (topic, payload) on paho's thread. A QoS 1 message is acknowledged when it returns True; after
+            False the broker keeps it for the next connection.
     """
 
-    def __init__(self, address: BrokerAddress, on_message: Callable[[str, bytes], None]) -> None:
+    def __init__(self, address: BrokerAddress, on_message: Callable[[str, bytes], bool]) -> None:
         self._address = address
         self._on_message = on_message
         self._crash: BaseException | None = None
         self._state = "not connected yet"
-        self._client = mqtt.Client(CallbackAPIVersion.VERSION2, address.client_id, protocol=mqtt.MQTTv5)
+        self._client = mqtt.Client(
+            CallbackAPIVersion.VERSION2, address.client_id, protocol=mqtt.MQTTv5, manual_ack=True
+        )
+        self._unsent: deque[tuple[mqtt.MQTTMessageInfo, int]] = deque()  # relayed frames that the socket has not taken
+        self._unsent_bytes = 0
         self._client.max_queued_messages_set(QUEUED_ALERTS)
         self._client.reconnect_delay_set(1, LONGEST_RECONNECT_S)
         if address.username is not None:
@@ -90,6 +100,7 @@ class MqttConnection:
             )
         self._client.will_set(AVAILABLE_TOPIC, "offline", qos=1, retain=True)
         self._client.on_connect = self._connected
+        self._client.on_connect_fail = self._unreachable
         self._client.on_disconnect = self._disconnected
         self._client.on_subscribe = self._subscribed
         self._client.on_message = self._received
@@ -104,13 +115,34 @@ class MqttConnection:
         )
         self._client.loop_start()
 
+    def relay(self, topic: str, payload: bytes) -> bool:
+        """Send a frame's base64 at QoS 0; to be called from `on_message` only.
+
+        Returns:
+            False when it was given up, because the broker is away or does not take what was sent before.
+        """
+        while self._unsent and self._unsent[0][0].is_published():
+            self._unsent_bytes -= self._unsent.popleft()[1]
+        if self._unsent_bytes > UNSENT_RELAY_BYTES:
+            return False
+        sent = self._client.publish(topic, payload)
+        if sent.rc != mqtt.MQTT_ERR_SUCCESS:
+            return False
+        self._unsent.append((sent, len(payload)))
+        self._unsent_bytes += len(payload)
+        return True
+
+    def say_offline(self) -> None:
+        """Say that frames are not taken any more; the connection stays, for what is still to be said."""
+        self._client.publish(AVAILABLE_TOPIC, "offline", qos=1, retain=True)
+
     def publish(self, topic: str, payload: bytes | str, *, qos: int = 0) -> None:
         """Send a message; at QoS 0 it is lost while the broker is away."""
         self._client.publish(topic, payload, qos=qos)
 
     def stop(self) -> None:
         """Say `offline` and disconnect."""
-        if self._client.is_connected():
+        with contextlib.suppress(RuntimeError, ValueError):  # what paho raises when the broker is away
             self._client.publish(AVAILABLE_TOPIC, "offline", qos=1, retain=True).wait_for_publish(2.0)
         self._client.disconnect()
         self._client.loop_stop()
@@ -141,6 +173,13 @@ class MqttConnection:
         subscriptions = _EMBEDDED_SUBSCRIPTIONS if self._address.embedded else _SUBSCRIPTIONS
         client.subscribe([(topic, SubscribeOptions(qos=qos)) for topic, qos in subscriptions.items()])
 
+    def _unreachable(self, _client: mqtt.Client, _data: Any) -> None:
+        # paho calls this while it handles the error, and does not hand it over
+        state = f"unreachable: {sys.exc_info()[1]}"
+        if state != self._state:
+            _log.error("the broker at %r is %s", self._address, state)
+        self._state = state
+
     def _subscribed(self, client: mqtt.Client, _data: Any, _id: int, reasons: list[ReasonCode], _props: Any) -> None:
         if refused := [str(reason) for reason in reasons if reason.is_failure]:
             self._state = f"subscription refused: {refused[0]}"
@@ -151,18 +190,22 @@ class MqttConnection:
         _log.info("connected to the broker at %r", self._address)
 
     def _disconnected(self, _client: mqtt.Client, _data: Any, _flags: Any, reason: ReasonCode, _props: Any) -> None:
+        self._unsent.clear()  # paho has thrown them away with its socket
+        self._unsent_bytes = 0
         if not self._state.startswith("refused"):
             self._state = f"disconnected: {reason}"
         if reason.is_failure:
             _log.warning("lost the broker at %r: %s", self._address, reason)
 
     def _received(self, _client: mqtt.Client, _data: Any, message: mqtt.MQTTMessage) -> None:
-        if message.retain:  # an old open_stream would open a trip at every reconnect
-            return
         try:
-            self._on_message(message.topic, bytes(message.payload))
+            # A retained one is not wanted: an old open_stream would open a trip at every reconnect.
+            taken = message.retain or self._on_message(message.topic, bytes(message.payload))
         except UnicodeDecodeError:
             _log.warning("a topic that is no UTF-8 was ignored")
+            taken = True
         except Exception as error:
             self._crash = error  # a fault of ours: seen by check(), which has the process replaced
             raise
+        if taken:
+            self._client.ack(message.mid, message.qos)

@@ -26,6 +26,7 @@ def metrics_store(
     *,
     data_dir: Path,
     mysql_host: str | None = None,
+    mysql_port: int | None = None,
     mysql_user: str | None = None,
     mysql_password: str | None = None,
     mysql_database: str | None = None,
@@ -36,7 +37,8 @@ def metrics_store(
 
     Args:
         data_dir: Without `mysql_host`, rows go to the SQLite file `dms.sqlite3` in it; the folder is made.
-        mysql_host: `host` or `host:port` of MySQL or MariaDB; the other `mysql_` arguments: see `mysql_engine`.
+        mysql_host: Name or IP address of MySQL or MariaDB; the other `mysql_` arguments: see `mysql_engine`.
+        mysql_port: Its port; None: 3306.
         mysql_user: Its user.
         mysql_password: Its password.
         mysql_database: Its database, which must exist.
@@ -45,7 +47,7 @@ def metrics_store(
             that hold on to one each are more than MySQL's default of 151. A few for a process that many ask.
 
     Raises:
-        ValueError: `mysql_host` is neither, or comes without `mysql_database`.
+        ValueError: `mysql_host` comes without `mysql_database`.
         OSError: `data_dir` cannot be made.
     """
     if not mysql_host:
@@ -53,6 +55,7 @@ def metrics_store(
         return SqlMetricsStore(sqlite_engine(data_dir / "dms.sqlite3", pool_size=pool_size))
     engine = mysql_engine(
         host=mysql_host,
+        port=mysql_port or 3306,
         user=mysql_user,
         password=mysql_password,
         database=mysql_database,

@@ -21,7 +21,6 @@ def footage_store(
 
     Raises:
         ValueError: A URL would be too long for `videos.url`.
-        google.auth.exceptions.DefaultCredentialsError: A bucket without usable credentials.
     """
     if not bucket:
         return FolderStore(data_dir / "footage", public_url)

@@ -9,7 +9,7 @@ from fastapi import FastAPI
 
 from serve_app.api.app import make_api
 from serve_app.loopback import keep_to_loopback
-from serve_app.settings import load_settings
+from serve_app.settings import process_settings
 from serve_app.stores import open_readers
 from serve_app.views import FlowHealth, StreamInfo
 
@@ -23,7 +23,7 @@ class Api:
 
     def __init__(self, gateway: Any) -> None:
         keep_to_loopback()
-        settings = load_settings()  # this process's own
+        settings = process_settings()
         token = settings.api_token.get_secret_value() if settings.api_token else None
         self._app = make_api(RemoteGateway(gateway), open_readers(settings), api_token=token)
 

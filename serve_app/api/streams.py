@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import uuid
-from collections.abc import Callable
+from collections.abc import Awaitable
 from http import HTTPStatus
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from fastapi import APIRouter, HTTPException, Response
 from pydantic import BaseModel, Field
+from ray.exceptions import RayError
 
+from serve_app.probe import Probe
 from serve_app.stores import Readers
 from serve_app.views import FlowHealth, StreamInfo
 
-PING_TIMEOUT_S = 3.0
+ANSWER_TIMEOUT_S = 3.0
+_T = TypeVar("_T")
 
 
 class GatewayView(Protocol):
@@ -63,12 +66,13 @@ class HealthOut(BaseModel):
 def stream_routes(gateway: GatewayView, readers: Readers) -> APIRouter:
     """`/healthz` and `/v1/streams`."""
     router = APIRouter()
+    database_probe, storage_probe = Probe(readers.metrics.ping), Probe(readers.footage.ping)
 
     @router.get("/healthz", responses={503: {"model": HealthOut}})
     async def healthz(response: Response) -> HealthOut:
         """Each dependency's state; 503 when frames cannot be taken."""
         flow, database, storage = await asyncio.gather(
-            _flow_health(gateway), _ping(readers.metrics.ping), _ping(readers.footage.ping)
+            _flow_health(gateway), _ping(database_probe), _ping(storage_probe)
         )
         if not flow.takes_frames:
             response.status_code = HTTPStatus.SERVICE_UNAVAILABLE
@@ -87,12 +91,12 @@ def stream_routes(gateway: GatewayView, readers: Readers) -> APIRouter:
     @router.get("/v1/streams")
     async def streams() -> list[StreamOut]:
         """The open streams, oldest first."""
-        return [_stream_out(info) for info in await gateway.streams()]
+        return [_stream_out(info) for info in await _in_time(gateway.streams())]
 
     @router.get("/v1/streams/{vehicle}")
     async def stream(vehicle: uuid.UUID) -> StreamOut:
         """One open stream; 404 from close_stream on."""
-        info = await gateway.stream(vehicle)
+        info = await _in_time(gateway.stream(vehicle))
         if info is None:
             raise HTTPException(HTTPStatus.NOT_FOUND, f"no stream of vehicle {vehicle} is open")
         return _stream_out(info)
@@ -117,7 +121,8 @@ def _stream_out(info: StreamInfo) -> StreamOut:
 
 async def _flow_health(gateway: GatewayView) -> FlowHealth:
     try:
-        return await asyncio.wait_for(gateway.health(), PING_TIMEOUT_S)
+        async with asyncio.timeout(ANSWER_TIMEOUT_S):
+            return await gateway.health()
     except Exception as error:  # noqa: BLE001 - whatever it is, the Gateway is not there, and that is the answer
         return FlowHealth(
             broker=f"the Gateway does not answer ({type(error).__name__})",
@@ -128,11 +133,20 @@ async def _flow_health(gateway: GatewayView) -> FlowHealth:
         )
 
 
-async def _ping(ping: Callable[[], object]) -> str:
+async def _in_time(answer: Awaitable[_T]) -> _T:
+    """The Gateway's answer, or a 503: it may be about to be replaced."""
     try:
-        await asyncio.wait_for(asyncio.to_thread(ping), PING_TIMEOUT_S)
+        async with asyncio.timeout(ANSWER_TIMEOUT_S):
+            return await answer
+    except (TimeoutError, RayError) as error:
+        raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, "the Gateway does not answer; try again") from error
+
+
+async def _ping(probe: Probe[None]) -> str:
+    try:
+        await probe.answer(ANSWER_TIMEOUT_S)
     except TimeoutError:
-        return f"no answer within {PING_TIMEOUT_S:.0f} s"
+        return f"no answer within {ANSWER_TIMEOUT_S:.0f} s"
     except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer
         return type(error).__name__  # its text may name users and addresses
     return "ok"

@@ -49,7 +49,8 @@ class Settings(BaseModel):
         Path("data"),
         validate_default=True,
         title="Data folder",
-        description="Folder of journals and, by default, of the database and the footage; relative to the project.",
+        description="Folder of the model files and, by default, of the database and the footage; relative to the "
+        "project.",
         json_schema_extra={"when_empty": "`./data`"},
     )
 
@@ -68,10 +69,14 @@ class Settings(BaseModel):
     mqtt_username: str | None = _empty("MQTT user", "User name at the broker.", when_empty="none")
     mqtt_password: SecretStr | None = _empty("MQTT password", "Password at the broker.", when_empty="none")
     mqtt_tls_ca: ProjectPath | None = _empty(
-        "MQTT CA", "PEM file of the CA that signed the broker's certificate; switches TLS on.", when_empty="none"
+        "MQTT CA",
+        "PEM file of the CA that signed the broker's certificate; switches TLS on.",
+        when_empty="with TLS, the CAs that this machine trusts",
     )
     mqtt_tls_cert: ProjectPath | None = _empty(
-        "MQTT certificate", "PEM file of the client certificate, together with `MQTT_TLS_KEY`.", when_empty="none"
+        "MQTT certificate",
+        "PEM file of the client certificate, together with `MQTT_TLS_KEY`; switches TLS on.",
+        when_empty="none",
     )
     mqtt_tls_key: ProjectPath | None = _empty(
         "MQTT key", "PEM file of the client certificate's key.", when_empty="none"
@@ -111,7 +116,7 @@ class Settings(BaseModel):
 
     model_path: ProjectPath | None = _empty(
         "Object model",
-        "Weights of the object model: a .pt, .onnx or .engine file or a folder `..._openvino_model`.",
+        "Weights of the object model: a .pt, .onnx or .engine file or an OpenVINO folder.",
         when_empty="what `make setup` provided; without it, no object detection",
     )
     object_confidence: float = Field(
@@ -125,7 +130,7 @@ class Settings(BaseModel):
     )
 
     sync_interval_s: float = Field(
-        1, ge=0, le=60, title="Journal sync", description="Seconds between two syncs of a journal to its disk."
+        1, ge=0, le=60, title="Journal sync", description="In seconds; no effect yet: the journal comes later."
     )
     footage_pre_roll_s: float = Field(
         0, ge=0, le=60, title="Pre-roll", description="Seconds of footage kept before a flagged frame."
@@ -169,7 +174,7 @@ class Settings(BaseModel):
         default_factory=_own_url,
     )
     api_token: Token | None = _empty(
-        "API token", "Token that HTTP clients must show, 8 characters or more.", when_empty="none, loopback only"
+        "API token", "Token that HTTP clients must show.", when_empty="none, loopback only"
     )
 
     @property
@@ -179,7 +184,7 @@ class Settings(BaseModel):
             return None
         at = mqtt_address(self.mqtt_broker_url)
         by_default = 8883 if at.tls and "mqtt_broker_port" not in self.model_fields_set else self.mqtt_broker_port
-        return Address(at.host, at.port or by_default, at.tls or self.mqtt_tls_ca is not None)
+        return Address(at.host, at.port or by_default, at.tls or bool(self.mqtt_tls_ca or self.mqtt_tls_cert))
 
     @property
     def mysql(self) -> Address | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import io
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from pydantic.fields import FieldInfo
 
 from serve_app.settings.fields import NAMES, Settings
 from serve_app.settings.rules import faults_between
-from serve_app.settings.values import PROJECT
+from serve_app.settings.values import in_project
 
 FILE_NAME = "DMS_ENV_FILE"
 _PASSED_ON = ("RAY_", "YOLO_", "STORAGE_EMULATOR_HOST")
@@ -80,13 +81,23 @@ def load_settings(environ: Mapping[str, str] = os.environ, *, probe: bool = Fals
 def passthrough(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
     """What the file holds for Ray, YOLO and the storage client and the environment does not, to put into `os.environ`.
 
-    These libraries read the environment by themselves, when they are imported or started.
-
-    Raises:
-        SettingsError: The file cannot be read.
+    These libraries read the environment by themselves, when they are imported or started. Nothing where the file
+    cannot be read: `load_settings` says so.
     """
     file = _read_file(environ)
     return {n: v for n, v in file.values.items() if n.startswith(_PASSED_ON) and v and not environ.get(n)}
+
+
+def process_settings() -> Settings:
+    """The settings of this process, and `passthrough` into its environment: for what Ray starts, which inherits none.
+
+    To be called before the libraries are imported that read the environment.
+
+    Raises:
+        SettingsError: With every fault that there is.
+    """
+    os.environ.update(passthrough())
+    return load_settings()
 
 
 def _fields(given: Mapping[str, str]) -> dict[str, str]:
@@ -95,23 +106,31 @@ def _fields(given: Mapping[str, str]) -> dict[str, str]:
 
 def _read_file(environ: Mapping[str, str]) -> _File:
     named = environ.get(FILE_NAME, "").strip()
-    path = PROJECT / Path(named or ".env").expanduser()
-    if not named and not path.exists():
-        return _File({}, [])
+    text, why = "", ""
+    path = Path(named or ".env")
+    try:
+        path = in_project(path)
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        # Only the file that nobody asked for may be missing.
+        why = "" if not named and isinstance(error, FileNotFoundError) else error.strerror or str(error)
+    except UnicodeDecodeError:
+        why = "is no UTF-8 text"
+    except ValueError as error:
+        why = str(error)
+    if "\0" in text:
+        text, why = "", "is no text"
+    if why:
+        return _File({}, [f"{FILE_NAME + '=' if named else ''}{path}: {why}; should be a file with lines NAME=value"])
     values: dict[str, str] = {}
     faults: list[str] = []
-    try:
-        # The parser alone: no interpolation, so a password with a $ in it survives.
-        with path.open(encoding="utf-8-sig") as stream:
-            for binding in parse_stream(stream):
-                if binding.error:
-                    faults.append(f"line {binding.original.line} of {path}: should be NAME=value")
-                elif binding.key is not None:
-                    values[binding.key] = binding.value or ""
-                    faults += _refusal(binding.key, binding.value, path)
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "is no UTF-8 text"
-        return _File({}, [f"{FILE_NAME}={path}: {why}; should be a file with lines NAME=value"])
+    # The parser alone: no interpolation, so a password with a $ in it survives.
+    for binding in parse_stream(io.StringIO(text)):
+        if binding.error:
+            faults.append(f"line {binding.original.line} of {path}: should be NAME=value")
+        elif binding.key is not None:
+            values[binding.key] = binding.value or ""
+            faults += _refusal(binding.key, binding.value, path)
     return _File(values, faults)
 
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import stat
 import threading
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
 
+from serve_app.adapters.footage import BASE_URL_MAX_CHARS, GCS_URL, URL_MAX_CHARS
 from serve_app.settings.fields import Settings
-from serve_app.settings.values import OBJECT_NAME_MAX_CHARS, URL_MAX_CHARS, is_loopback, mqtt_address
+from serve_app.settings.values import is_loopback, mqtt_address
 
 _ADC_TIMEOUT_S = 5.0
 _MODEL_SUFFIXES = (".pt", ".onnx", ".engine")
@@ -30,6 +33,14 @@ class Fault:
     right: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Found:
+    there: bool = False
+    file: bool = False
+    folder: bool = False
+    fault: str = ""
+
+
 def faults_between(settings: Settings, given: AbstractSet[str], *, emulator: bool, probe: bool) -> Iterator[Fault]:
     """Every broken rule.
 
@@ -45,8 +56,7 @@ def faults_between(settings: Settings, given: AbstractSet[str], *, emulator: boo
     yield from _model(settings)
     if not is_loopback(settings.http_host) and settings.api_token is None:
         yield Fault(("HTTP_HOST", "API_TOKEN"), "other than loopback needs API_TOKEN")
-    if settings.data_dir.exists() and not settings.data_dir.is_dir():
-        yield Fault(("DATA_DIR",), "should be a folder")
+    yield from _data_dir(settings.data_dir)
 
 
 def _mqtt(settings: Settings, given: AbstractSet[str]) -> Iterator[Fault]:
@@ -87,7 +97,7 @@ def _storage(settings: Settings, *, emulator: bool, probe: bool) -> Iterator[Fau
                 "needs GOOGLE_STORAGE_BUCKET_NAME, else a folder is used",
             )
         return
-    room = URL_MAX_CHARS - OBJECT_NAME_MAX_CHARS - len("https://storage.googleapis.com//")
+    room = BASE_URL_MAX_CHARS - len(GCS_URL)
     if settings.google_storage_public and len(bucket) > room:
         yield Fault(
             ("GOOGLE_STORAGE_BUCKET_NAME",),
@@ -110,13 +120,27 @@ def _model(settings: Settings) -> Iterator[Fault]:
     path = settings.model_path
     if path is None:
         return
-    openvino = path.is_dir() and any(path.glob("*.xml"))
-    if not path.exists():
+    found = _look(path)
+    if found.fault:
+        yield Fault(("MODEL_PATH",), found.fault)
+    elif not found.there:
         yield Fault(("MODEL_PATH",), "there is no such file or folder")
-    elif not openvino and not (path.is_file() and path.suffix.lower() in _MODEL_SUFFIXES):
+    elif not (any(path.glob("*.xml")) if found.folder else found.file and path.suffix in _MODEL_SUFFIXES):
         yield Fault(
             ("MODEL_PATH",), "should be a .pt, .onnx or .engine file or an OpenVINO folder (with an .xml in it)"
         )
+
+
+def _data_dir(path: Path) -> Iterator[Fault]:
+    """It may be missing, and is made then, but not below a file."""
+    for place in (path, *path.parents):
+        found = _look(place)
+        if found.fault and place == path:
+            yield Fault(("DATA_DIR",), found.fault)
+        elif found.there and not found.folder:
+            yield Fault(("DATA_DIR",), "should be a folder" if place == path else f"{place} is no folder")
+        if found.there:
+            return
 
 
 def _together(one: str, other: str, given: AbstractSet[str]) -> Iterator[Fault]:
@@ -126,8 +150,26 @@ def _together(one: str, other: str, given: AbstractSet[str]) -> Iterator[Fault]:
 
 
 def _file(name: str, path: Path | None) -> Iterator[Fault]:
-    if path is not None and not path.is_file():
-        yield Fault((name,), "there is no such file")
+    if path is None:
+        return
+    found = _look(path)
+    if found.fault or not found.file:
+        yield Fault((name,), found.fault or "there is no such file")
+
+
+def _look(path: Path) -> _Found:
+    """What is there, as far as this user may see."""
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return _Found()
+    except OSError as error:
+        return _Found(there=True, fault=f"cannot be looked at: {error.strerror}")
+    except ValueError:
+        return _Found(there=True, fault="should be a path")
+    file, folder = stat.S_ISREG(mode), stat.S_ISDIR(mode)
+    needs = os.R_OK | os.X_OK if folder else os.R_OK
+    return _Found(there=True, file=file, folder=folder, fault="" if os.access(path, needs) else "cannot be read")
 
 
 def _is_json_object(path: Path) -> bool:

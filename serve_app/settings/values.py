@@ -11,13 +11,10 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, SecretStr
 
+from serve_app.adapters.footage import BASE_URL_MAX_CHARS, URL_MAX_CHARS, own_base_url
+
 PROJECT = Path(__file__).resolve().parents[2]
 """The project's folder: relative paths in settings count from here, in every process alike."""
-
-URL_MAX_CHARS = 191
-"""Of `videos.url` (outside contract, section 4)."""
-OBJECT_NAME_MAX_CHARS = len("2025-01-31/") + 36 + len("-") + 36 + len("-999.mp4")
-"""Of a footage object, see `actors.records.object_name`."""
 
 _HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?")
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]")
@@ -93,8 +90,16 @@ def _is_ip(host: str) -> bool:
     return True
 
 
-def _in_project(path: Path) -> Path:
-    return PROJECT / path.expanduser()
+def in_project(path: Path) -> Path:
+    """`path` in full, from the project's folder on.
+
+    Raises:
+        ValueError: It begins with the home of a user who is none.
+    """
+    try:
+        return PROJECT / path.expanduser()
+    except RuntimeError:
+        raise ValueError(f"should be a path; {path.parts[0]} is nobody's home") from None
 
 
 def _mqtt(value: str) -> str:
@@ -121,7 +126,7 @@ def _bucket(value: str) -> str:
 
 def _public_url(value: str) -> str:
     url = value.rstrip("/")
-    max_chars = URL_MAX_CHARS - len("/footage/") - OBJECT_NAME_MAX_CHARS
+    max_chars = BASE_URL_MAX_CHARS - len(own_base_url(""))
     if len(url) > max_chars:
         raise ValueError(f"should have at most {max_chars} characters, so that footage URLs fit into {URL_MAX_CHARS}")
     right = "should be http://host[:port] or https://host[:port]"
@@ -138,12 +143,12 @@ def _public_url(value: str) -> str:
 
 def _token(value: SecretStr) -> SecretStr:
     text = value.get_secret_value()
-    if not re.fullmatch(r"[!-~]{8,256}", text):
-        raise ValueError("should be 8 to 256 printable characters without spaces")
+    if not re.fullmatch(r"[!-~]{1,256}", text):
+        raise ValueError("should be 1 to 256 printable characters without spaces")
     return value
 
 
-ProjectPath = Annotated[Path, AfterValidator(_in_project)]
+ProjectPath = Annotated[Path, AfterValidator(in_project)]
 MqttUrl = Annotated[str, AfterValidator(_mqtt)]
 MysqlHost = Annotated[str, AfterValidator(_mysql)]
 Host = Annotated[str, AfterValidator(_host)]

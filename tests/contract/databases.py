@@ -105,6 +105,6 @@ def mariadb_database(server: servers.MariaDb, folder: Path) -> Database:
             cursor.execute(query)
             return list(cursor.fetchall())
 
-    host = f"{servers.HOST}:{server.port}"
+    at = {"mysql_host": servers.HOST, "mysql_port": server.port}
     login = {"mysql_user": server.user, "mysql_password": server.password}
-    return Database({"data_dir": folder, "mysql_host": host, "mysql_database": name, **login}, sql)
+    return Database({"data_dir": folder, **at, "mysql_database": name, **login}, sql)

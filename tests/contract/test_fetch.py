@@ -208,6 +208,37 @@ def test_no_face_models_at_all_stop_it_and_the_line_says_what_would_help(tmp_pat
     assert [line for line in heard if line.startswith("the mediapipe==0.10.21 wheel: not to be had (")]
 
 
+def test_the_network_is_asked_only_where_that_is_wanted(tmp_path: Path, publisher: Path, heard: Heard) -> None:
+    folder_with(publisher, *BEST.files, OBJECT_WEIGHTS[0])
+    with pytest.raises(FileNotFoundError, match="no face models"):
+        fetch(tmp_path / "data", network=False, say=heard.append)
+    assert heard.about(BEST.files[0]).endswith("not here, and the network was not asked")
+    folder_with(tmp_path / "data" / "models", *SECOND.files)
+    files = fetch(tmp_path / "data", network=False, say=heard.append)
+    assert (files.face_pack, files.object_weights) == (SECOND, None)
+    assert not [line for line in heard if "http" in line or "wheel" in line]
+
+
+def test_weights_are_taken_from_here_but_not_asked_of_the_network(
+    tmp_path: Path, beside: Path, publisher: Path, heard: Heard
+) -> None:
+    folder_with(publisher, *BEST.files, OBJECT_WEIGHTS[0])
+    files = fetch(tmp_path / "data", weights=False, say=heard.append)
+    assert (files.face_pack, files.object_weights) == (BEST, None)
+    assert heard.about(OBJECT_WEIGHTS[0]).endswith("not here, and the network was not asked")
+    folder_with(beside, OBJECT_WEIGHTS[1])
+    assert fetch(tmp_path / "data", weights=False, say=heard.append).object_weights == (
+        files.face_folder / OBJECT_WEIGHTS[1]
+    )
+
+
+def test_a_source_that_cannot_be_read_is_one_line(tmp_path: Path, beside: Path, heard: Heard) -> None:
+    folder_with(tmp_path / "data" / "models", *BEST.files)
+    beside.symlink_to(beside)  # a loop, which even root cannot open
+    assert fetch(tmp_path / "data", network=False, say=heard.append).face_pack == BEST
+    assert [line for line in heard if line.startswith(str(beside)) and "not to be had (" in line]
+
+
 def test_two_at_once_get_the_same(tmp_path: Path, beside: Path) -> None:
     folder_with(beside, *FILES)
     got: list[ModelFiles] = []
@@ -231,8 +262,16 @@ def test_the_data_folder_is_the_settings(tmp_path: Path, monkeypatch: pytest.Mon
     assert default_data_dir() == module.PROJECT / "data"
     env_file.write_text("DATA_DIR=./elsewhere\n")
     assert default_data_dir() == module.PROJECT / "elsewhere"
+    env_file.write_text('\ufeffDATA_DIR="a$HOME${HOME}"\n', encoding="utf-8")
+    assert default_data_dir() == module.PROJECT / "a$HOME${HOME}"
+    env_file.write_text("DATA_DIR=~/dms\n")
+    assert default_data_dir() == Path.home() / "dms"
+    env_file.write_bytes(b"DATA_DIR=\xff\xfe\n")
+    assert default_data_dir() == module.PROJECT / "data"
     monkeypatch.setenv("DATA_DIR", str(tmp_path / "data"))
     assert default_data_dir() == tmp_path / "data"
+    monkeypatch.setenv("DATA_DIR", "~/dms")
+    assert default_data_dir() == Path.home() / "dms"
 
 
 def test_the_command_says_what_it_got_or_what_would_be_right(
@@ -245,6 +284,18 @@ def test_the_command_says_what_it_got_or_what_would_be_right(
     folder_with(given, *BEST.files)
     assert main() == 0
     assert f"face models: {BEST.name}; object model: none" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("data_dir", ["~nouser/x", "a-file", "a-file/below"])
+def test_the_command_says_in_a_line_that_the_folder_cannot_be(
+    data_dir: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a-file").touch()
+    monkeypatch.setenv("DATA_DIR", data_dir if data_dir.startswith("~") else str(tmp_path / data_dir))
+    monkeypatch.setattr("sys.argv", ["fetch"])
+    assert main() == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert data_dir in line
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason=f"no model files in {SHARED}")

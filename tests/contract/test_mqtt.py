@@ -16,6 +16,7 @@ from serve_app.adapters.mqtt import AVAILABLE_TOPIC, BrokerAddress, MqttConnecti
 from tests import servers
 
 Message = tuple[str, bytes]
+NOT_TAKEN = b"not taken"
 
 
 def eventually(look: Callable[[], bool], timeout_s: float = 15.0) -> bool:
@@ -29,7 +30,12 @@ def eventually(look: Callable[[], bool], timeout_s: float = 15.0) -> bool:
 def gateway(port: int, heard: list[Message], **address: object) -> Iterator[MqttConnection]:
     """A connection that is there."""
     broker = BrokerAddress(host="127.0.0.1", port=port, client_id="gateway", **address)  # type: ignore[arg-type]
-    connection = MqttConnection(broker, lambda topic, payload: heard.append((topic, payload)))
+
+    def take(topic: str, payload: bytes) -> bool:
+        heard.append((topic, payload))
+        return payload != NOT_TAKEN
+
+    connection = MqttConnection(broker, take)
     connection.start()
     try:
         yield connection
@@ -97,6 +103,45 @@ def test_control_messages_of_the_time_away_are_there_at_the_return(broker: serve
     assert heard == [("open_stream", b"a"), ("open_stream", b"b"), ("close_stream", b"a")]
 
 
+def test_what_was_not_taken_comes_again_at_the_next_connection(broker: servers.Server) -> None:
+    heard: list[Message] = []
+    with gateway(broker.port, heard) as connection, device(broker.port) as (client, _):
+        assert eventually(lambda: connection.state == "connected")
+        for text in (b"a", NOT_TAKEN, b"b"):
+            client.publish("open_stream", text, qos=1).wait_for_publish(5)
+        assert eventually(lambda: len(heard) == 3)
+    with gateway(broker.port, heard):
+        assert eventually(lambda: len(heard) == 4)
+    assert heard[3] == ("open_stream", NOT_TAKEN)
+
+
+def test_a_broker_that_is_not_there_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    with gateway(servers.free_port(), []) as connection:
+        assert eventually(lambda: "unreachable" in connection.state and "refused" in connection.state)
+    assert len([record for record in caplog.records if "unreachable" in record.message]) == 1
+
+
+def test_a_relay_that_the_broker_does_not_take_is_given_up_and_goes_on_afterwards(broker: servers.Server) -> None:
+    relayed: list[bool] = []
+    with device(broker.port) as (client, _):
+
+        def take(_topic: str, payload: bytes) -> bool:
+            # far more in one go than a socket takes: nothing leaves while this thread is here
+            relayed.extend(connection.relay("base64/a", bytes(2**20)) for _ in range(int(payload)))
+            return True
+
+        connection = MqttConnection(BrokerAddress("127.0.0.1", broker.port, "gateway"), take)
+        connection.start()
+        try:
+            assert eventually(lambda: connection.state == "connected")
+            client.publish("stream/a", b"50")
+            assert eventually(lambda: len(relayed) == 50)
+            assert relayed[:32] == [True] * 32 and relayed[-1] is False
+            assert eventually(lambda: bool(client.publish("stream/a", b"1")) and relayed[-1], 15)
+        finally:
+            connection.stop()
+
+
 def test_it_comes_back_and_subscribes_again_after_a_restart_of_the_broker(broker: servers.Server) -> None:
     heard: list[Message] = []
     with gateway(broker.port, heard) as connection:
@@ -141,7 +186,7 @@ def test_a_wrong_password_is_said_and_no_reason_to_give_up(tmp_path: Path) -> No
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_fault_of_ours_ends_the_process_by_its_health_check(broker: servers.Server) -> None:
-    def broken(_topic: str, _payload: bytes) -> None:
+    def broken(_topic: str, _payload: bytes) -> bool:
         raise ZeroDivisionError
 
     connection = MqttConnection(BrokerAddress("127.0.0.1", broker.port, "gateway"), broken)

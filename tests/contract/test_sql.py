@@ -229,10 +229,18 @@ def test_sqlite_says_which_file(tmp_path: Path) -> None:
     assert metrics_store(data_dir=tmp_path).describe == f"sqlite {tmp_path / 'dms.sqlite3'}"
 
 
-@pytest.mark.parametrize("host", ["db:x", "db:70000", "user@db", "mysql://db", "db/name", ":3306"])
-def test_a_host_that_is_none(host: str, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"MYSQL_HOST: .* is neither host nor host:port"):
-        metrics_store(data_dir=tmp_path, mysql_host=host, mysql_database="dms")
+def test_a_server_at_an_ipv6_address(tmp_path: Path) -> None:
+    with servers.mariadb(f"--bind-address={servers.HOST},::1") as server:
+        settings = {**mariadb_database(server, tmp_path).settings, "mysql_host": "::1"}
+        with pytest.raises(
+            OperationalError, match="Access denied for user 'dms'@'::1'"
+        ):  # reached: only HOST is let in
+            metrics_store(**settings).ping()
+
+
+def test_the_port_is_mysqls_own_where_none_is_given(tmp_path: Path) -> None:
+    store = metrics_store(data_dir=tmp_path, mysql_host="db", mysql_database="dms")
+    assert store.describe == "mysql db:3306/dms"
 
 
 def test_a_host_without_a_database(tmp_path: Path) -> None:
@@ -241,8 +249,8 @@ def test_a_host_without_a_database(tmp_path: Path) -> None:
 
 
 def test_a_server_that_is_down_is_an_error_to_try_again(tmp_path: Path) -> None:
-    no_answer = f"{servers.HOST}:{servers.free_port()}"
-    store = metrics_store(data_dir=tmp_path, mysql_host=no_answer, mysql_database="dms")
+    port = servers.free_port()
+    store = metrics_store(data_dir=tmp_path, mysql_host=servers.HOST, mysql_port=port, mysql_database="dms")
     for call in (store.ping, store.prepare, lambda: store.register(uuid.uuid4())):
         with pytest.raises(OperationalError):
             call()
@@ -262,7 +270,7 @@ def test_a_server_is_trusted_by_its_authority(authority: Authority, tmp_path: Pa
             assert connection.exec_driver_sql("SHOW STATUS LIKE 'Ssl_cipher'").one()[1]
         with pytest.raises(OperationalError, match="certificate verify failed"):
             metrics_store(**settings, mysql_tls_ca=authority.other_ca).ping()
-        named = {**settings, "mysql_host": f"localhost:{server.port}"}
+        named = {**settings, "mysql_host": "localhost"}
         with pytest.raises(OperationalError, match="not valid for 'localhost'"):
             metrics_store(**named, mysql_tls_ca=authority.ca).ping()
 

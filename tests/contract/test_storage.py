@@ -30,7 +30,6 @@ def test_without_a_bucket_it_is_a_folder(tmp_path: Path) -> None:
     store.put(name, make_mp4(tmp_path, 10))
     assert (tmp_path / "footage" / name).stat().st_size == 10
     assert store.url(name) == f"{PUBLIC_URL}/footage/{name}"
-    assert store.describe == f"folder {tmp_path / 'footage'}"
 
 
 def test_with_a_bucket_it_is_the_bucket(emulator: servers.Gcs, tmp_path: Path) -> None:
@@ -39,7 +38,6 @@ def test_with_a_bucket_it_is_the_bucket(emulator: servers.Gcs, tmp_path: Path) -
     name = make_name()
     store.put(name, make_mp4(tmp_path, 10))
     assert store.url(name) == f"https://storage.googleapis.com/{bucket}/{name}"
-    assert store.describe == f"bucket {bucket}"
 
 
 @pytest.mark.usefixtures("emulator")
@@ -65,12 +63,30 @@ def test_a_url_that_would_not_fit_its_column_stops_the_start(tmp_path: Path) -> 
         footage_store(data_dir=tmp_path, public_url=PUBLIC_URL, bucket="b" * 80, public=True)
 
 
-def test_a_bucket_without_credentials_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bucket_without_credentials_is_an_error_at_its_first_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("STORAGE_EMULATOR_HOST", raising=False)
     (tmp_path / "wrong.json").write_text("{}")
     for file in ("missing.json", "wrong.json"):
+        store = footage_store(data_dir=tmp_path, public_url=PUBLIC_URL, bucket="b", credentials_file=tmp_path / file)
         with pytest.raises(DefaultCredentialsError, match=file):
-            footage_store(data_dir=tmp_path, public_url=PUBLIC_URL, bucket="b", credentials_file=tmp_path / file)
+            store.ping()
+        with pytest.raises(DefaultCredentialsError, match=file):
+            store.put(make_name(), make_mp4(tmp_path, 10))
+
+
+def test_a_process_that_never_touches_the_bucket_needs_neither_credentials_nor_google(tmp_path: Path) -> None:
+    """As where the metadata server is down, which is asked for credentials when nothing else has them."""
+    code = (
+        "import pathlib, sys; from serve_app.adapters.storage import footage_store\n"
+        "store = footage_store(data_dir=pathlib.Path('x'), public_url='http://h', bucket='fleet', public=True)\n"
+        "assert store.url(sys.argv[1]).startswith('https://storage.googleapis.com/fleet/')\n"
+        "assert not [name for name in sys.modules if name.startswith(('google.', 'requests'))]\n"
+    )
+    nobody = {"HOME": str(tmp_path), "PATH": "", "NO_GCE_CHECK": "true"}
+    root = Path(__file__).resolve().parents[2]
+    subprocess.run([sys.executable, "-c", code, make_name()], cwd=root, env=nobody, check=True)
 
 
 # Only a folder

@@ -105,6 +105,11 @@ class FakeBroker:
         with self._lock:
             self.published.append((topic, payload, qos))
 
+    def relay(self, topic: str, payload: bytes) -> bool:
+        """See `Broker.relay`."""
+        self.publish(topic, payload)
+        return True
+
     def topics(self, first_level: str) -> list[str]:
         """The topics published under this first level, in order."""
         return [topic for topic, _, _ in self.published if topic.startswith(f"{first_level}/")]

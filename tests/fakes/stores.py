@@ -24,11 +24,6 @@ class FakeFootageStore:
         self.failures: list[Exception] = []
         self._public_url = public_url
 
-    @property
-    def describe(self) -> str:
-        """See `FootageReader.describe`."""
-        return "memory"
-
     def put(self, name: str, mp4: Path) -> None:
         """See `FootageStore.put`."""
         _fail(self.failures)

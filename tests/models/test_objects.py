@@ -1,6 +1,7 @@
 """The object model on real pictures, through torch, Ultralytics and OpenVINO."""
 
 import os
+import shutil
 import threading
 from pathlib import Path
 from typing import Any
@@ -124,6 +125,25 @@ def test_an_openvino_folder_is_run_as_it_is_and_its_threads_can_be_limited(model
     compiled = limited._predictor.model.backend.ov_compiled_model  # noqa: SLF001 - where the limit shows
     assert compiled.get_property("INFERENCE_NUM_THREADS") == 1
     assert_same(limited.detect([picture(COFFEE)])[0], model.detect([picture(COFFEE)])[0])
+
+
+@needs_shared
+def test_an_openvino_folder_may_have_any_name(model: ObjectModel, cache: Path, tmp_path: Path) -> None:
+    (name,) = exports(cache)
+    for place in ("here", "there"):  # the same files at another place: the link of the cache follows
+        weights = Path(shutil.copytree(cache / name, tmp_path / place / "best.onnx"))
+        named = model_of(weights, tmp_path / "cache")
+        assert named.name.startswith("best.onnx-")
+        assert_same(named.detect([picture(COFFEE)])[0], model.detect([picture(COFFEE)])[0])
+    ((link, _),) = exports(tmp_path / "cache").items()
+    assert (tmp_path / "cache" / link).readlink() == tmp_path / "there" / "best.onnx"
+
+
+@pytest.mark.parametrize("name", ["w.ONNX", "w.txt", "an_openvino_model"])
+def test_what_is_no_model_by_its_name_is_refused(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).touch()
+    with pytest.raises(ValueError, match=rf"{name}: expected a .pt, .onnx or .engine file or an OpenVINO folder"):
+        model_of(tmp_path / name, tmp_path / "cache")
 
 
 @needs_shared

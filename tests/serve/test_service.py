@@ -182,7 +182,7 @@ def _send_junk(
 
 def _replica(service: Service, name: str) -> psutil.Process:
     processes = psutil.Process(service.process.pid).children(recursive=True)
-    return next(p for p in processes if f"ServeReplica:dms:{name}" in " ".join(p.cmdline()))
+    return next(p for p in processes if p.name().startswith(f"ray::ServeReplica:dms:{name}"))
 
 
 def _is_loopback(address: str) -> bool:
@@ -191,9 +191,9 @@ def _is_loopback(address: str) -> bool:
 
 def _processes(service: Service) -> set[psutil.Process]:
     """The service's lasting processes; vehicles' actors and idle workers of Ray come and go."""
-    lasting = ("ServeReplica", "ServeController", "ProxyActor", "raylet", "gcs_server")
+    lasting = ("ray::ServeReplica", "ray::ServeController", "ray::ProxyActor", "raylet", "gcs_server")
     everything = psutil.Process(service.process.pid).children(recursive=True)
-    return {process for process in everything if any(name in " ".join(process.cmdline()) for name in lasting)}
+    return {process for process in everything if process.name().startswith(lasting)}
 
 
 def _connections(process: psutil.Process) -> list[psutil._common.pconn]:

@@ -91,6 +91,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
     monkeypatch.setattr(flow_module, "FIRST_RETRY_S", 0.001)
     monkeypatch.setattr(flow_module, "LONGEST_RETRY_S", 0.002)
     monkeypatch.setattr(flow_module, "TICK_S", 0.001)
+    monkeypatch.setattr(flow_module, "REPLICAS_TIMEOUT_S", 0.005)
     return fake
 
 
@@ -602,7 +603,7 @@ def test_a_fault_of_ours_is_seen_by_the_health_check(clock: FakeClock) -> None:
 
         w.broker.publish = broken  # type: ignore[method-assign]
         w.detectors.see = lambda _jpeg: observation("phone")
-        w.flow.intake._relay = lambda _topic, _payload: None  # noqa: SLF001 - only alerts are to fail
+        w.flow.intake._relay = lambda _topic, _payload: True  # noqa: SLF001 - only alerts are to fail
         w.open()
         w.frame(0)
         await until(w.seqs)

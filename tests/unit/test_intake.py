@@ -28,15 +28,20 @@ class World:
         self.clock = FakeClock()
         self.wall_s = 1_767_225_599.25
         self.relayed: list[tuple[str, bytes]] = []
+        self.relays = True
         self.items: list[Item] = []
         self.intake = Intake(
             limits=FrameLimits(max_bytes=max_bytes, max_pixels=max_pixels),
             max_vehicles=max_vehicles,
-            relay=lambda topic, payload: self.relayed.append((topic, payload)),
+            relay=self._relay,
             emit=self.items.append,
             monotonic=self.clock,
             wall=lambda: self.wall_s,
         )
+
+    def _relay(self, topic: str, payload: bytes) -> bool:
+        self.relayed.append((topic, payload))
+        return self.relays
 
     def open(self, vehicle: object = VEHICLE) -> None:
         """As a device says it."""
@@ -154,7 +159,7 @@ def test_a_frame_is_relayed_before_it_is_handed_on() -> None:
     intake = Intake(
         limits=FrameLimits(max_bytes=4096, max_pixels=4096),
         max_vehicles=1,
-        relay=lambda _topic, _payload: order.append("relay"),
+        relay=lambda _topic, _payload: order.append("relay") is None,
         emit=lambda item: order.append("frame" if item.frame else "open"),
     )
     intake.message("open_stream", NAME.encode())
@@ -380,3 +385,20 @@ def test_ends_from_two_threads_end_a_trip_once() -> None:
         thread.join()
     ended: list[Trip] = [one.trip for one in w.items if one.closed_by]
     assert len(ended) == len(set(ended)) == 300
+
+
+def test_a_frame_that_could_not_be_relayed_is_looked_at_all_the_same_and_counted() -> None:
+    w = World()
+    w.open()
+    w.relays = False
+    w.frame()
+    assert w.kinds == ["open", "frame"]
+    assert w.intake.refused == {"not_relayed": 1}
+
+
+def test_a_trip_that_opens_while_the_service_goes_down_is_left_to_the_next_one() -> None:
+    w = World()
+    assert w.intake.message("open_stream", str(VEHICLE).encode())
+    w.intake.stop()
+    assert w.intake.message("open_stream", str(VEHICLE).encode()) is False
+    assert w.intake.message("close_stream", str(VEHICLE).encode()), "its end is known"

@@ -29,7 +29,7 @@ def until(condition: Callable[[], object]) -> None:
 def test_vehicles_are_registered_though_the_database_fails() -> None:
     store = FakeMetricsStore()
     store.failures = [OSError("away"), RuntimeError("two\nlines")]
-    registrar = Registrar(lambda: store, capacity=10)
+    registrar = Registrar(lambda: store)
     for number in range(5):
         registrar.register(vehicle_id(number))
     until(lambda: store.vehicles == {vehicle_id(number) for number in range(5)})
@@ -39,26 +39,25 @@ def test_vehicles_are_registered_though_the_database_fails() -> None:
 def test_an_error_without_a_text_does_not_end_it() -> None:
     store = FakeMetricsStore()
     store.failures = [TimeoutError()]
-    registrar = Registrar(lambda: store, capacity=10)
+    registrar = Registrar(lambda: store)
     registrar.register(vehicle_id())
     until(lambda: store.vehicles)
 
 
-def test_when_too_many_wait_the_newest_is_left_out_and_said(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_vehicle_that_opens_again_and_again_keeps_no_other_out(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(registrar_module, "MOST_WAITING", 3)
     go_on = threading.Event()
-    opening = threading.Event()
     store = FakeMetricsStore()
 
     def open_slowly() -> FakeMetricsStore:
-        opening.set()
         assert go_on.wait(5)
         return store
 
-    registrar = Registrar(open_slowly, capacity=2)
-    registrar.register(vehicle_id(0))
-    assert opening.wait(5)
-    for number in range(1, 5):
+    registrar = Registrar(open_slowly)
+    for number in (0, 0, 0, 1, 1, 2, 2, 3):
         registrar.register(vehicle_id(number))
-    assert [str(vehicle_id(number)) in caplog.text for number in range(5)] == [False, False, False, True, True]
+    assert str(vehicle_id(3)) in caplog.text, "the fourth is said to be left out"
     go_on.set()
     until(lambda: store.vehicles == {vehicle_id(number) for number in range(3)})

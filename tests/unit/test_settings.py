@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
-from serve_app.settings import PROJECT, Address, SettingsError, load_settings, passthrough
+from serve_app.adapters.folder import FolderStore
+from serve_app.adapters.gcs import GcsStore
+from serve_app.settings import PROJECT, Address, SettingsError, load_settings, passthrough, process_settings, values
 from serve_app.settings.fields import NAMES, Settings
+from tests.contract.objects import make_name
 
 
 @pytest.fixture
@@ -113,11 +118,18 @@ def test_a_secret_is_in_no_line(env_file: Path) -> None:
         ("MQTT_BROKER_URL", "broker/path", "mqtt://"),
         ("MYSQL_HOST", "mysql://db", "host or host:port"),
         ("MYSQL_HOST", "db:x", "host or host:port"),
+        ("MYSQL_HOST", "db:70000", "host or host:port"),
+        ("MYSQL_HOST", "db/name", "host or host:port"),
+        ("MYSQL_HOST", ":3306", "host or host:port"),
         ("HTTP_HOST", "http://x", "a host name or an IP address"),
         ("PUBLIC_URL", "ftp://x", "http://host[:port]"),
         ("PUBLIC_URL", "https://", "http://host[:port]"),
         ("PUBLIC_URL", "https://x/?a=b", "http://host[:port]"),
-        ("PUBLIC_URL", "https://" + "x" * 90, "at most 90 characters"),
+        ("PUBLIC_URL", "https://" + "x" * 82, "at most 89 characters"),
+        ("DATA_DIR", "~nouser/x", "~nouser is nobody's home"),
+        ("DATA_DIR", f"{Path(__file__)}/below", "test_settings.py is no folder"),
+        ("MODEL_PATH", "~nouser/x.pt", "~nouser is nobody's home"),
+        ("MODEL_PATH", "x" * 300, "cannot be looked at: File name too long"),
         ("GOOGLE_STORAGE_BUCKET_NAME", "gs://bucket", "the bucket's name alone"),
     ],
 )
@@ -157,6 +169,8 @@ def test_tls_files_of_the_broker(env_file: Path, tmp_path: Path) -> None:
     pem.touch()
     url = {"MQTT_BROKER_URL": "broker"}
     assert load(env_file, **url, MQTT_TLS_CA=str(pem)).mqtt == Address("broker", 1883, tls=True)
+    both = {"MQTT_TLS_CERT": str(pem), "MQTT_TLS_KEY": str(pem)}
+    assert load(env_file, **url, **both).mqtt == Address("broker", 1883, tls=True)
     assert faults(env_file, **url, MQTT_TLS_KEY=str(pem)) == [f"MQTT_TLS_KEY={pem}: needs MQTT_TLS_CERT"]
     assert faults(env_file, **url, MQTT_TLS_CA="no.pem") == ["MQTT_TLS_CA=no.pem: there is no such file"]
     assert "embedded broker speaks no TLS" in faults(env_file, MQTT_TLS_CA=str(pem))[0]
@@ -172,6 +186,8 @@ def test_the_client_id_is_stable_and_one_per_data_folder(env_file: Path) -> None
 def test_mysql_is_wanted_whole_or_not_at_all(env_file: Path) -> None:
     s = load(env_file, MYSQL_HOST="db:3307", MYSQL_USER="u", MYSQL_DATABASE="d")
     assert s.mysql == Address("db", 3307)
+    for host, address in {"::1": Address("::1", 3306), "[::1]:3307": Address("::1", 3307)}.items():
+        assert load(env_file, MYSQL_HOST=host, MYSQL_USER="u", MYSQL_DATABASE="d").mysql == address
     assert faults(env_file, MYSQL_DATABASE="d") == ["MYSQL_DATABASE=d: needs MYSQL_HOST, else SQLite is used"]
 
 
@@ -196,19 +212,30 @@ def test_a_bucket_wants_credentials(env_file: Path, tmp_path: Path, monkeypatch:
         in faults(env_file, GOOGLE_STORAGE_PUBLIC="yes")[0]
     )
     long = "b" * 80
-    assert "at most 67 characters" in faults(
+    assert "at most 66 characters" in faults(
         env_file, GOOGLE_STORAGE_BUCKET_NAME=long, GOOGLE_STORAGE_PUBLIC="yes", STORAGE_EMULATOR_HOST="x"
     )[0]  # fmt: skip
 
 
+def test_the_longest_urls_that_settings_take_the_stores_take_too(env_file: Path, tmp_path: Path) -> None:
+    bucket = {"GOOGLE_STORAGE_BUCKET_NAME": "b" * 66, "GOOGLE_STORAGE_PUBLIC": "yes", "STORAGE_EMULATOR_HOST": "x"}
+    s = load(env_file, PUBLIC_URL="https://" + "x" * 81, **bucket)
+    assert len(FolderStore(tmp_path, s.public_url).url(make_name(part=9999))) == 191
+    gcs = GcsStore(bucket="b" * 66, project=None, credentials_file=None, public=True, public_url=s.public_url)
+    assert len(gcs.url(make_name(part=9999))) <= 191
+
+
 def test_what_a_model_may_be(env_file: Path, tmp_path: Path) -> None:
-    weights, folder, text = tmp_path / "w.ONNX", tmp_path / "m_openvino_model", tmp_path / "w.txt"
-    weights.touch()
-    text.touch()
+    weights, folder, text, upper = (tmp_path / name for name in ("w.onnx", "model", "w.txt", "w.ONNX"))
+    for file in (weights, text, upper):
+        file.touch()
     folder.mkdir()
     assert load(env_file, MODEL_PATH=str(weights)).model_path == weights
     assert "OpenVINO folder" in faults(env_file, MODEL_PATH=str(folder))[0]
     assert "OpenVINO folder" in faults(env_file, MODEL_PATH=str(text))[0]
+    assert faults(env_file, MODEL_PATH=str(upper)) == [
+        f"MODEL_PATH={upper}: should be a .pt, .onnx or .engine file or an OpenVINO folder (with an .xml in it)"
+    ]
     (folder / "m.xml").touch()
     assert load(env_file, MODEL_PATH=str(folder)).model_path == folder
 
@@ -221,7 +248,7 @@ def test_loopback_needs_no_token(env_file: Path, host: str) -> None:
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "gateway.example"])  # noqa: S104 - refused here
 def test_a_reachable_host_needs_a_token(env_file: Path, host: str) -> None:
     assert faults(env_file, HTTP_HOST=host) == [f"HTTP_HOST={host}: other than loopback needs API_TOKEN"]
-    assert load(env_file, HTTP_HOST=host, API_TOKEN="long-enough").http_host == host
+    assert load(env_file, HTTP_HOST=host, API_TOKEN="x").http_host == host
 
 
 def test_a_public_url_follows_the_port_and_loses_its_slash(env_file: Path) -> None:
@@ -244,6 +271,47 @@ def test_names_that_the_file_may_hold_for_others(env_file: Path) -> None:
     assert passthrough(environ) == {"RAY_AUTH_MODE": "disabled", "STORAGE_EMULATOR_HOST": "http://x"}
 
 
+def test_a_process_takes_its_settings_and_passes_on_the_rest(env_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    env_file.write_text("HTTP_PORT=8001\nYOLO_TRIAL=1\n")
+    monkeypatch.setenv("DMS_ENV_FILE", str(env_file))
+    monkeypatch.delenv("HTTP_PORT", raising=False)
+    monkeypatch.setenv("YOLO_TRIAL", "")
+    assert process_settings().http_port == 8001
+    assert os.environ["YOLO_TRIAL"] == "1"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may look anywhere: see the next test")
+def test_what_may_not_be_looked_at(env_file: Path, tmp_path: Path) -> None:
+    _assert_faults_of_what_is_closed(env_file, tmp_path)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become another user")
+def test_what_another_user_may_not_look_at() -> None:
+    """In a process of its own, as a user who is not root."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o777)
+        code = (
+            "import os, sys, pathlib; from tests.unit import test_settings as t; f = pathlib.Path(sys.argv[1])\n"
+            "t.load(f / 'y.env')\n"  # what is imported late may lie where only root looks
+            "os.setuid(65534); t._assert_faults_of_what_is_closed(f / 'x.env', f)"
+        )
+        subprocess.run([sys.executable, "-c", code, folder], cwd=PROJECT, check=True)
+
+
+def _assert_faults_of_what_is_closed(env_file: Path, folder: Path) -> None:
+    closed = folder / "closed"
+    closed.mkdir(mode=0o000)
+    url = {"MQTT_BROKER_URL": "broker"}
+    for name, more in {"DATA_DIR": {}, "MODEL_PATH": {}, "MQTT_TLS_CA": url}.items():
+        inside = str(closed / "some.pt")
+        assert faults(env_file, **{name: inside}, **more) == [
+            f"{name}={inside}: cannot be looked at: Permission denied"
+        ]
+    assert faults(env_file, DATA_DIR=str(closed)) == [f"DATA_DIR={closed}: cannot be read"]
+    with pytest.raises(SettingsError, match=r"^DMS_ENV_FILE=.*: Permission denied"):
+        load_settings({"DMS_ENV_FILE": str(closed / "x.env")})
+
+
 def test_what_the_file_may_not_hold(env_file: Path) -> None:
     assert faults(env_file, "DMS_ENV_FILE=other\nPATH=/bin\nHTTP_PORT\nthis is no line\n") == [
         f"DMS_ENV_FILE in {env_file}: has no effect there; set it in the environment",
@@ -257,8 +325,22 @@ def test_a_named_file_must_be_there_and_be_text(env_file: Path) -> None:
     with pytest.raises(SettingsError, match=r"^DMS_ENV_FILE=.*: No such file"):
         load_settings({"DMS_ENV_FILE": str(env_file)})
     env_file.write_bytes(b"A=\xff\xfe\n")
-    with pytest.raises(SettingsError, match="no UTF-8 text"):
-        load_settings({"DMS_ENV_FILE": str(env_file)})
+    for content, why in {b"A=\xff\xfe\n": "is no UTF-8 text", b"H\0=\0": "is no text"}.items():
+        env_file.write_bytes(content)
+        with pytest.raises(SettingsError, match=f"^DMS_ENV_FILE=.*: {why}"):
+            load_settings({"DMS_ENV_FILE": str(env_file)})
+        assert passthrough({"DMS_ENV_FILE": str(env_file)}) == {}
+    with pytest.raises(SettingsError, match=r"^DMS_ENV_FILE=~nouser/x: should be a path; ~nouser is nobody's home"):
+        load_settings({"DMS_ENV_FILE": "~nouser/x"})
+
+
+def test_the_projects_own_file_may_be_missing_but_must_be_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(values, "PROJECT", tmp_path)
+    load_settings({})
+    (tmp_path / ".env").write_bytes(b"A=\xff\xfe\n")
+    with pytest.raises(SettingsError) as caught:
+        load_settings({})
+    assert caught.value.lines == [f"{tmp_path}/.env: is no UTF-8 text; should be a file with lines NAME=value"]
 
 
 def test_every_field_has_words_and_numbers_have_bounds() -> None:
