@@ -37,5 +37,5 @@ def test_missing_weights_are_named(tmp_path: Path) -> None:
 def test_a_file_of_another_kind_is_refused_with_what_would_be_right(tmp_path: Path) -> None:
     weights = tmp_path / "model.zip"
     weights.write_bytes(b"PK")
-    with pytest.raises(ValueError, match=r"model\.zip: expected a \.pt, \.onnx or \.engine file or a folder"):
+    with pytest.raises(ValueError, match=r"model\.zip: expected a \.pt, \.onnx or \.engine file or an OpenVINO folder"):
         model_of(weights, tmp_path / "cache")
