@@ -19,6 +19,23 @@ ClosedBy = Literal["device", "idle", "shutdown"]
 """Who ended a trip: its device, the idle timeout, or the end of the service."""
 
 
+DropReason = Literal[
+    "bad_uuid",
+    "not_open",
+    "not_jpeg",
+    "truncated",
+    "too_large",
+    "too_many_pixels",
+    "too_many_vehicles",
+    "shutting_down",
+    "not_relayed",
+    "mailbox_full",
+    "unreadable",
+    "crashed",
+]
+"""Why something was given up; the README says when each happens."""
+
+
 @dataclass(frozen=True, slots=True)
 class Detection:
     """An object seen in a frame.

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from models.jpeg import FrameLimits, refusal
 from models.once_per import OncePer
-from models.types import ClosedBy, Frame, Trip
+from models.types import ClosedBy, DropReason, Frame, Trip
 from serve_app.scheduler import Item
 
 _log = logging.getLogger(__name__)
@@ -129,7 +129,7 @@ class Intake:
         for vehicle in vehicles:
             self.close(vehicle, "shutdown")
 
-    def drop(self, vehicle: uuid.UUID, trip: uuid.UUID, reason: str) -> None:
+    def drop(self, vehicle: uuid.UUID, trip: uuid.UUID, reason: DropReason) -> None:
         """Count a frame that was accepted and given up later."""
         with self._lock:
             stream = self._streams.get(vehicle)
@@ -154,10 +154,10 @@ class Intake:
         with self._lock:
             if vehicle in self._streams:
                 return True
-            reason = "" if self._accepting else "shutting_down"
+            reason: DropReason | None = None if self._accepting else "shutting_down"
             if len(self._streams) >= self._max_vehicles:
                 reason = "too_many_vehicles"
-            if not reason:
+            if reason is None:
                 now_s = self._monotonic()
                 trip = Trip(uuid.uuid4(), vehicle, round(self._wall() * 1000))
                 self._streams[vehicle] = Stream(trip, opened_s=now_s, last_frame_s=now_s)
@@ -173,7 +173,7 @@ class Intake:
         if vehicle is None:
             self._refuse("bad_uuid", None)
             return
-        reason: str | None = refusal(payload, self._limits)
+        reason: DropReason | None = refusal(payload, self._limits)
         with self._lock:
             stream = self._streams.get(vehicle)
             if stream is not None and reason is None:
@@ -187,7 +187,7 @@ class Intake:
         if reason:
             self._refuse(reason, vehicle, stream)
 
-    def _refuse(self, reason: str, vehicle: uuid.UUID | None, stream: Stream | None = None) -> None:
+    def _refuse(self, reason: DropReason, vehicle: uuid.UUID | None, stream: Stream | None = None) -> None:
         with self._lock:
             self._refused[reason] += 1
             if stream is not None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from actors.vehicle import SeenFrame
-from models.types import ClosedBy, Frame, Observation, Trip, Unreadable
+from models.types import ClosedBy, DropReason, Frame, Observation, Trip, Unreadable
 
 PUSH_FRAMES = 32
 """Frames in one push at most; also how many may wait for one, so that a slow vehicle fills its own mailbox only."""
@@ -41,7 +41,7 @@ class Dropped:
 
     trip: Trip
     frame: Frame
-    reason: str
+    reason: DropReason
 
 
 @dataclass(slots=True)

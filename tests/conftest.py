@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from models.fetch import default_data_dir
 from tests import servers
 
 # Before Ray or ultralytics are imported by anything: no token file, nothing installed, nothing reported.
@@ -43,3 +44,9 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip(f"there is no folder {folder.name} beside the checkout")
     return folder
+
+
+@pytest.fixture(scope="session")
+def model_files() -> Path:
+    """Where `python -m models.fetch` puts the model files; `make test` runs it."""
+    return default_data_dir() / "models"

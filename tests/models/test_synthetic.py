@@ -12,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from models.face import FaceModel
+from models.fetch import OBJECT_WEIGHTS
 from models.objects import ObjectModel
 from models.packs import PACKS, FacePack
 from models.types import Face
@@ -44,16 +45,16 @@ def images(clip: Clip) -> list[Image]:
 
 
 @pytest.fixture(scope="module", params=PACKS)
-def pack(request: pytest.FixtureRequest, shared: Path) -> FacePack:
+def pack(request: pytest.FixtureRequest, model_files: Path) -> FacePack:
     found = PACKS[request.param]
-    if not all((shared / "models" / name).is_file() for name in found.files):
-        pytest.skip(f"no face models {found.name} beside the checkout")
+    if not all((model_files / name).is_file() for name in found.files):
+        pytest.skip(f"no face models {found.name} in {model_files}")
     return found
 
 
 @pytest.fixture(scope="module")
-def faces(pack: FacePack, images: list[Image], shared: Path) -> list[Face | None]:
-    return FaceModel(pack=pack, folder=shared / "models", threads=2).observe(images)
+def faces(pack: FacePack, images: list[Image], model_files: Path) -> list[Face | None]:
+    return FaceModel(pack=pack, folder=model_files, threads=2).observe(images)
 
 
 def seconds(frame: int) -> float:
@@ -120,11 +121,11 @@ def test_a_condition_is_not_measured_for_a_second_elsewhere(
 
 
 def test_the_cup_is_found_where_it_is_shown_and_nothing_elsewhere(
-    images: list[Image], shared: Path, tmp_path: Path
+    images: list[Image], model_files: Path, tmp_path: Path
 ) -> None:
-    weights = shared / "models" / "yolo11n_coco_from_int8.pt"
-    if not weights.is_file():
-        pytest.skip(f"no object model {weights.name} beside the checkout")
+    weights = next((path for name in OBJECT_WEIGHTS if (path := model_files / name).is_file()), None)
+    if weights is None:
+        pytest.skip(f"no object model in {model_files}")
     model = ObjectModel(weights=weights, cache=tmp_path, image_size_px=320, confidence=0.25, threads=2)
     found = [bool(detections) for detections in model.detect(images)]
     assert np.mean([found[i] for i in inside("cup")]) >= 0.9

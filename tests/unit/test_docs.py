@@ -1,9 +1,10 @@
-"""What is written about the settings is what they are."""
+"""What is written is what there is."""
 
 from __future__ import annotations
 
-import pytest
+from typing import get_args
 
+from models.types import DropReason
 from serve_app.settings import PROJECT
 from serve_app.settings.docs import env_example, settings_table
 
@@ -16,9 +17,11 @@ def test_the_example_file_lists_every_setting() -> None:
 
 
 def test_the_readme_lists_every_setting() -> None:
-    readme = PROJECT / "README.md"
-    if not readme.exists():
-        pytest.skip("there is no README.md")
-    text = readme.read_text(encoding="utf-8")
+    text = (PROJECT / "README.md").read_text(encoding="utf-8")
     assert BEGIN in text, f"README.md needs the table of `python -m serve_app.settings` between {BEGIN} and {END}"
     assert text.split(BEGIN)[1].split(END)[0].strip() == settings_table()
+
+
+def test_every_reason_for_which_something_is_dropped_stands_in_the_readme() -> None:
+    readme = (PROJECT / "README.md").read_text(encoding="utf-8")
+    assert [reason for reason in get_args(DropReason) if f"`{reason}`" not in readme] == []
