@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import paho.mqtt.client as mqtt
@@ -14,16 +13,10 @@ import pytest
 
 from serve_app.adapters.mqtt import AVAILABLE_TOPIC, BrokerAddress, MqttConnection
 from tests import servers
+from tests.waiting import eventually
 
 Message = tuple[str, bytes]
 NOT_TAKEN = b"not taken"
-
-
-def eventually(look: Callable[[], bool], timeout_s: float = 15.0) -> bool:
-    end_s = time.monotonic() + timeout_s
-    while not look() and time.monotonic() < end_s:
-        time.sleep(0.02)
-    return look()
 
 
 @contextlib.contextmanager

@@ -16,10 +16,10 @@ import urllib.request
 import uuid
 from base64 import b64decode
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 import cv2
 import numpy as np
@@ -27,18 +27,10 @@ import paho.mqtt.client as mqtt
 import pytest
 
 from tests.servers import free_port
+from tests.waiting import eventually
 
 PROJECT = Path(__file__).resolve().parents[2]
 READY_TIMEOUT_S = 300.0
-T = TypeVar("T")
-
-
-def eventually(look: Callable[[], T], timeout_s: float = 30.0) -> T:
-    """The first true value of `look` within the time, else its last one."""
-    end_s = time.monotonic() + timeout_s
-    while not (value := look()) and time.monotonic() < end_s:
-        time.sleep(0.05)
-    return value
 
 
 @dataclass(slots=True)

@@ -16,7 +16,8 @@ from playwright.sync_api import Page, sync_playwright
 from serve_app.simulator import load_source
 from serve_app.synthetic import FPS, Clip
 from tests import servers
-from tests.serve.service import Devices, Service, eventually
+from tests.serve.service import Devices, Service
+from tests.waiting import eventually
 
 CHROMIUM_FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update")
 

@@ -7,7 +7,8 @@ import time
 import uuid
 from pathlib import Path
 
-from tests.serve.service import Devices, Service, blank, eventually, running
+from tests.serve.service import Devices, Service, blank, running
+from tests.waiting import eventually
 
 CONFIG = Path(__file__).with_name("slow_config.yaml")
 

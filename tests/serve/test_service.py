@@ -16,7 +16,8 @@ import pytest
 
 from serve_app.synthetic import FPS, Clip
 from tests import servers
-from tests.serve.service import PROJECT, Devices, Service, blank, eventually, running, sha256
+from tests.serve.service import PROJECT, Devices, Service, blank, running, sha256
+from tests.waiting import eventually
 
 FRAMES_PER_S = 15
 RELAY_S = 60
