@@ -110,6 +110,8 @@ class Gateway:
         Raises:
             RuntimeError: Or what ended the flow.
         """
+        if self._draining:  # its parts end on purpose, and nothing may take their place
+            return
         self._mqtt.check()
         self._flow.check()
         if self._embedded and not self._embedded.alive:

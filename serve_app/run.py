@@ -123,7 +123,7 @@ def environment(settings: Settings) -> Mapping[str, str]:
         "YOLO_AUTOINSTALL": "false",
         "GRPC_VERBOSITY": "ERROR",  # else a line for every child that a process with gRPC threads starts
         # Everything of a Ray on one machine listens on loopback only (docs/adr/0003).
-        **({} if "RAY_ADDRESS" in os.environ else {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}),
+        **({} if os.environ.get("RAY_ADDRESS") else {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}),
     }
     return {**{name: value for name, value in defaults.items() if name not in os.environ}, **wanted}
 
@@ -133,7 +133,7 @@ def _serve(settings: Settings, config: Path) -> int:
 
     # A Ray of our own, unless RAY_ADDRESS names a cluster: never one that happens to run on this machine.
     context = ray.init(
-        address=os.environ.get("RAY_ADDRESS", "local"),
+        address=os.environ.get("RAY_ADDRESS") or "local",
         namespace="serve",
         log_to_driver=False,
         logging_level=logging.WARNING,
