@@ -132,9 +132,9 @@ class MqttConnection:
         self._unsent_bytes += len(payload)
         return True
 
-    def say_offline(self) -> None:
+    def say_offline(self) -> mqtt.MQTTMessageInfo:
         """Say that frames are not taken any more; the connection stays, for what is still to be said."""
-        self._client.publish(AVAILABLE_TOPIC, "offline", qos=1, retain=True)
+        return self._client.publish(AVAILABLE_TOPIC, "offline", qos=1, retain=True)
 
     def publish(self, topic: str, payload: bytes | str, *, qos: int = 0) -> None:
         """Send a message; at QoS 0 it is lost while the broker is away."""
@@ -143,7 +143,7 @@ class MqttConnection:
     def stop(self) -> None:
         """Say `offline` and disconnect."""
         with contextlib.suppress(RuntimeError, ValueError):  # what paho raises when the broker is away
-            self._client.publish(AVAILABLE_TOPIC, "offline", qos=1, retain=True).wait_for_publish(2.0)
+            self.say_offline().wait_for_publish(2.0)
         self._client.disconnect()
         self._client.loop_stop()
 
