@@ -17,6 +17,7 @@ from actors.encode import NothingToEncodeError, encode_mp4
 from actors.ports import Stores
 from actors.records import VideoRecord, object_name, video_uuid
 from actors.vehicle import Part
+from models.errors import one_line
 
 _log = logging.getLogger(__name__)
 
@@ -116,7 +117,7 @@ class Flusher:
         def note_failure(state: RetryCallState) -> None:
             error = state.outcome.exception() if state.outcome else None
             pause_s = state.upcoming_sleep
-            line = f"{type(error).__name__}: {error}".splitlines()[0]
+            line = one_line(error) if error else None
             _log.warning(
                 "%s: %s failed (attempt %d), again in %.1f s: %s", name, step, state.attempt_number, pause_s, line
             )

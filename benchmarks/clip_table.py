@@ -19,7 +19,7 @@ from statistics import median
 from models.policy import FrameMetrics, Policy
 from models.profiles import PROFILES
 from models.types import Face, Observation
-from serve_app.detector import DetectorConfig, Models
+from serve_app.detector import DetectorConfig, Models, load_models
 from serve_app.settings import load_settings
 from serve_app.simulator import TimedJpeg, load_source
 
@@ -34,10 +34,10 @@ def main() -> None:
     parser.add_argument("clip", help="a video file or a folder of pictures")
     args = parser.parse_args()
     settings = load_settings()
-    models = Models(
+    models, info = load_models(
         DetectorConfig(settings.data_dir, settings.model_path, settings.image_size, settings.object_confidence)
     )
-    print(f"object model {models.info.object_model}, face model {models.info.face_model}, profile legacy")
+    print(f"object model {info.object_model}, face model {info.face_model}, profile legacy")
     print(f"{'from s':>6} {'face':>6} {'EAR':>5} {'MAR':>5} {'yaw':>5} {'pitch':>5}  flagged")
     policy = Policy(PROFILES[settings.policy_profile])
     seen = [

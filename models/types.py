@@ -26,6 +26,7 @@ DropReason = Literal[
     "truncated",
     "too_large",
     "too_many_pixels",
+    "too_many_scans",
     "too_many_vehicles",
     "shutting_down",
     "not_relayed",

@@ -33,7 +33,10 @@ from serve_app.synthetic import ClipError, make_clip
 START_TIMEOUT_S = 600.0
 LANDED_TIMEOUT_S = 120.0
 PARTS_SETTLE_S = 3.0
-STOP_TIMEOUT_S = 90.0
+STOP_TIMEOUT_S = 120.0
+"""More than the service takes for its orderly end at the most."""
+_LOCAL = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+"""Our own service is asked directly, whatever proxy this machine is told to use."""
 
 
 class DemoError(Exception):
@@ -42,9 +45,12 @@ class DemoError(Exception):
 
 def main() -> int:
     """Run the demo; 0 only if the trip landed. `VIDEO` names a clip, `KEEP` leaves the service up."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the service is stopped then, too
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))  # so that the service is stopped then, too
     try:
-        return _demo(os.environ.get("VIDEO", ""), keep=bool(os.environ.get("KEEP")))
+        return _demo(os.environ.get("VIDEO", ""), keep=os.environ.get("KEEP", "") not in {"", "0"})
+    except KeyboardInterrupt:
+        return 130
     except (DemoError, SettingsError, ClipError, SourceError, BrokerError, OSError) as error:
         sys.stderr.write(f"demo: {error}\n")
         return 1
@@ -53,11 +59,12 @@ def main() -> int:
 def _demo(video: str, *, keep: bool) -> int:
     data_dir = load_settings({"DATA_DIR": os.environ.get("DATA_DIR", ""), "DMS_ENV_FILE": os.devnull}).data_dir
     fetch(data_dir)
-    clip = Path(video).expanduser() if video else make_clip(data_dir, say=print).video
+    clip = Path(video) if video else make_clip(data_dir, say=print).video
     source = load_source(clip)
     environ = _environment(data_dir)
     settings = load_settings(environ)
-    log = data_dir / "demo.log"
+    data_dir.mkdir(parents=True, exist_ok=True)
+    log = data_dir / f"demo-{settings.http_port}.log"
     print(f"Starting the service (its log: {log}) ...")
     with log.open("wb") as out:
         service = subprocess.Popen(
@@ -87,17 +94,14 @@ def _demo(video: str, *, keep: bool) -> int:
 
 def _environment(data_dir: Path) -> dict[str, str]:
     """This environment with the embedded defaults, whatever else is configured here, and ports that are free."""
-    data_dir.mkdir(parents=True, exist_ok=True)
-    own = {
+    settings = {name.upper() for name in Settings.model_fields} | {"RAY_ADDRESS", "STORAGE_EMULATOR_HOST"}
+    return {
+        **{name: value for name, value in os.environ.items() if name not in settings},
+        "DMS_ENV_FILE": os.devnull,
         "DATA_DIR": str(data_dir),
         "MQTT_BROKER_PORT": str(_port(1883)),
         "HTTP_PORT": str(_port(8000)),
     }
-    file = data_dir / "demo.env"
-    file.write_text("".join(f"{name}={value}\n" for name, value in own.items()))
-    settings = {name.upper() for name in Settings.model_fields} | {"RAY_ADDRESS", "STORAGE_EMULATOR_HOST"}
-    rest = {name: value for name, value in os.environ.items() if name not in settings}
-    return {**rest, "DMS_ENV_FILE": str(file)}
 
 
 def _port(usual: int) -> int:
@@ -114,7 +118,7 @@ def _wait_until_ready(settings: Settings, service: subprocess.Popen[bytes], log:
         if service.poll() is not None:
             raise DemoError(f"the service has ended:\n{log.read_text(errors='replace')[-3000:]}")
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{settings.http_port}/healthz", timeout=5) as answer:
+            with _LOCAL.open(f"http://127.0.0.1:{settings.http_port}/healthz", timeout=5) as answer:
                 print(f"Ready: {answer.read().decode()}")
                 return
         except (urllib.error.URLError, OSError):

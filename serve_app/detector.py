@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from models.types import Observation, Unreadable
+from models.errors import one_line
+from models.types import Detection, Face, Observation, Unreadable
 from serve_app.views import DetectorInfo
 
 if TYPE_CHECKING:
@@ -23,7 +24,12 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 DECODE_THREADS = 2
-STUCK_AFTER_S = 60.0
+DECODED_BATCHES = 2
+"""One that the models work on and one ahead of them: sixteen pictures of 16 megapixels are 800 MB."""
+STUCK_AFTER_S = 30.0
+"""Nothing done for so long with something to do; below the Gateway's patience, so that it sees the process die."""
+BROKEN_AFTER = 10
+"""Batches that failed one after the other; more than the Gateway tries a lone frame that is to blame itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,68 +49,109 @@ class DetectorConfig:
     object_confidence: float
 
 
+class FaceStage(Protocol):
+    """As `models.face.FaceModel`."""
+
+    def observe(self, images: Sequence[NDArray[np.uint8]]) -> list[Face | None]:
+        """The driver's face in each BGR picture of shape (height, width, 3)."""
+
+
+class ObjectStage(Protocol):
+    """As `models.objects.ObjectModel`."""
+
+    def detect(self, images: Sequence[NDArray[np.uint8]]) -> list[tuple[Detection, ...]]:
+        """The objects in each of the same pictures."""
+
+
 class Models:
     """Both models over a batch of JPEG frames; decoding overlaps with the batch before.
 
     Args:
-        config: See `DetectorConfig`.
-
-    Raises:
-        FileNotFoundError: No face models are to be had.
-        ValueError: The weights cannot be loaded.
+        face: The face stage.
+        objects: The object model; None: it sees none.
     """
 
-    def __init__(self, config: DetectorConfig) -> None:
-        from models.face import FaceModel  # noqa: PLC0415 - heavy: only in a process that detects
-        from models.objects import ObjectModel  # noqa: PLC0415
-
-        files = _model_files(config)
-        self._face = FaceModel(pack=files.face_pack, folder=files.face_folder)
-        weights = config.model_path or files.object_weights
-        self._objects: ObjectModel | None = None
-        if weights is None:
-            _log.warning("no object model: MODEL_PATH is empty and none was found; the face stage runs alone")
-        else:
-            self._objects = ObjectModel(
-                weights=weights,
-                cache=config.data_dir / "models" / "exports",
-                image_size_px=config.image_size_px,
-                confidence=config.object_confidence,
-            )
-        self.info = DetectorInfo(self._objects.name if self._objects else "none", files.face_pack.name)
+    def __init__(self, face: FaceStage, objects: ObjectStage | None) -> None:
+        self._face = face
+        self._objects = objects
         self._decoders = ThreadPoolExecutor(DECODE_THREADS, thread_name_prefix="decode")
         # One thread: the models are not meant to be called by several, and use all cores by themselves.
         self._runner = ThreadPoolExecutor(1, thread_name_prefix="models")
-        self._busy_since_s: float | None = None
+        self._ahead = asyncio.Semaphore(DECODED_BATCHES)
+        self._calls = 0
+        self._progress_s = 0.0  # when something was done last, or when there began to be something to do
+        self._failures = 0  # one after the other
 
     async def observe(self, jpegs: Sequence[bytes]) -> list[Observation | Unreadable]:
         """What both models say of each frame, in order; an unreadable frame has its own answer and harms no other."""
-        loop = asyncio.get_running_loop()
-        pictures = await asyncio.gather(*(loop.run_in_executor(self._decoders, _decode, jpeg) for jpeg in jpegs))
-        return await loop.run_in_executor(self._runner, self._observe, pictures)
+        if not self._calls:
+            self._progress_s = time.monotonic()
+        self._calls += 1
+        try:
+            async with self._ahead:
+                observations = await self._observe(jpegs)
+        except Exception:
+            self._failures += 1
+            raise
+        else:
+            self._failures = 0
+            return observations
+        finally:
+            self._calls -= 1
 
     def check(self) -> None:
         """Find out whether the models still answer.
 
         Raises:
-            RuntimeError: They have been busy with one batch for too long; only a new process helps.
+            RuntimeError: They hang, or fail time after time; only a new process helps.
         """
-        since_s = self._busy_since_s
-        if since_s is not None and time.monotonic() - since_s > STUCK_AFTER_S:
-            raise RuntimeError(f"the models have been busy with one batch for over {STUCK_AFTER_S:.0f} s")
+        if self._calls and time.monotonic() - self._progress_s > STUCK_AFTER_S:
+            raise RuntimeError(f"nothing was decoded or observed for over {STUCK_AFTER_S:.0f} s")
+        if self._failures >= BROKEN_AFTER:
+            raise RuntimeError(f"the last {self._failures} batches failed")
 
-    def _observe(self, pictures: Sequence[NDArray[np.uint8] | Unreadable]) -> list[Observation | Unreadable]:
+    async def _observe(self, jpegs: Sequence[bytes]) -> list[Observation | Unreadable]:
+        loop = asyncio.get_running_loop()
+        pictures = await asyncio.gather(*(loop.run_in_executor(self._decoders, _decode, jpeg) for jpeg in jpegs))
+        self._progress_s = time.monotonic()
+        observations = await loop.run_in_executor(self._runner, self._run, pictures)
+        self._progress_s = time.monotonic()
+        return observations
+
+    def _run(self, pictures: Sequence[NDArray[np.uint8] | Unreadable]) -> list[Observation | Unreadable]:
         readable = [picture for picture in pictures if not isinstance(picture, Unreadable)]
-        self._busy_since_s = time.monotonic()
-        try:
-            faces = iter(self._face.observe(readable))
-            detections = iter(self._objects.detect(readable) if self._objects else [()] * len(readable))
-        finally:
-            self._busy_since_s = None
+        faces = iter(self._face.observe(readable))
+        detections = iter(self._objects.detect(readable) if self._objects else [()] * len(readable))
         return [
             picture if isinstance(picture, Unreadable) else Observation(next(detections), next(faces))
             for picture in pictures
         ]
+
+
+def load_models(config: DetectorConfig) -> tuple[Models, DetectorInfo]:
+    """The models that the settings name, and what to call them.
+
+    Raises:
+        FileNotFoundError: No face models are to be had.
+        ValueError: The weights cannot be loaded.
+    """
+    from models.face import FaceModel  # noqa: PLC0415 - heavy: only in a process that detects
+    from models.objects import ObjectModel  # noqa: PLC0415
+
+    files = _model_files(config)
+    weights = config.model_path or files.object_weights
+    objects: ObjectModel | None = None
+    if weights is None:
+        _log.warning("no object model: MODEL_PATH is empty and none was found; the face stage runs alone")
+    else:
+        objects = ObjectModel(
+            weights=weights,
+            cache=config.data_dir / "models" / "exports",
+            image_size_px=config.image_size_px,
+            confidence=config.object_confidence,
+        )
+    info = DetectorInfo(objects.name if objects else "none", files.face_pack.name)
+    return Models(FaceModel(pack=files.face_pack, folder=files.face_folder), objects), info
 
 
 def _model_files(config: DetectorConfig) -> ModelFiles:
@@ -123,7 +170,10 @@ def _decode(jpeg: bytes) -> NDArray[np.uint8] | Unreadable:
     import cv2  # noqa: PLC0415
     import numpy as np  # noqa: PLC0415
 
-    picture = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+    try:
+        picture = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+    except (cv2.error, MemoryError) as error:  # more pixels than it will ever take, or than there is room for
+        return Unreadable(one_line(error))
     return Unreadable("the JPEG data cannot be decoded") if picture is None else picture.astype(np.uint8, copy=False)
 
 
@@ -137,7 +187,7 @@ class Detector:
         keep_to_loopback()
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
         settings = process_settings()
-        self._models = Models(
+        self._models, self._info = load_models(
             DetectorConfig(
                 data_dir=settings.data_dir,
                 model_path=settings.model_path,
@@ -152,7 +202,7 @@ class Detector:
 
     async def info(self) -> DetectorInfo:
         """What it runs."""
-        return self._models.info
+        return self._info
 
     def check_health(self) -> None:
         """Serve replaces this process when its models hang; see `Models.check`."""

@@ -10,10 +10,12 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from ray.exceptions import RayActorError, RayTaskError
+from ray.exceptions import ActorUnavailableError, NodeDiedError, OutOfMemoryError, RayActorError, RayError
+from ray.serve.exceptions import RayServeException
 
 from actors.vehicle import PushReply
 from actors.vehicle_actor import VehicleStatus
+from models.errors import one_line
 from models.jpeg import FrameLimits
 from models.once_per import OncePer
 from models.types import Observation, Trip, Unreadable
@@ -64,8 +66,8 @@ class Broker(Protocol):
     def relay(self, topic: str, payload: bytes) -> bool:
         """Send a frame's base64, on the thread that received the frame; False when it was given up."""
 
-    def publish(self, topic: str, payload: bytes | str, *, qos: int = 0) -> None:
-        """Send a message, from any thread."""
+    def publish(self, topic: str, payload: bytes | str) -> None:
+        """Send a message at QoS 1, from any thread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +149,7 @@ class Flow:
                 async with asyncio.timeout(REPLICAS_TIMEOUT_S):
                     self._replicas = await self._detectors.replicas()
             except Exception as error:  # noqa: BLE001 - Serve's controller is being replaced: the last number stays
-                _log.warning("the number of Detectors is unknown for now: %s", _line(error))
+                _log.warning("the number of Detectors is unknown for now: %s", one_line(error))
             await asyncio.sleep(TICK_S)
 
     async def drain(self, grace_s: float) -> int:
@@ -226,17 +228,24 @@ class Flow:
                 raise ValueError(f"expected {len(jpegs)} answers of the Detector, got {len(answers)}")  # noqa: TRY301
         except Exception as error:  # noqa: BLE001 - whatever it was, these frames must be tried again or counted
             if self._logged.due(type(error).__name__, time.monotonic()):
-                _log.warning("detecting %d frames failed: %s", len(jpegs), _line(error))
+                _log.warning("detecting %d frames failed: %s", len(jpegs), one_line(error))
             await asyncio.sleep(min(LONGEST_RETRY_S, FIRST_RETRY_S * 2 ** min(batch.repeats, 10)))
-            if isinstance(error, RayActorError | RayTaskError | ValueError):
-                self._count(self._scheduler.failed(batch, replica_died=isinstance(error, RayActorError)))
-            else:  # no replica took the call
+            if self._may_blame(error):
+                self._count(self._scheduler.failed(batch, replica_died=_is_death(error)))
+            else:
                 self._scheduler.repeat(batch)
         else:
             self._count(self._scheduler.observed(batch, answers))
         finally:
             self._in_flight -= 1
         self._pump()
+
+    def _may_blame(self, error: Exception) -> bool:
+        """Whether a Detector had the frames when it happened; else nobody took the call."""
+        if isinstance(error, RayServeException):
+            return False
+        # A call that hangs on a Detector must not come back for ever; one that waits for a Detector must.
+        return self._replicas > 0 if isinstance(error, TimeoutError) else isinstance(error, RayError | ValueError)
 
     async def _push(self, vehicle: uuid.UUID, push: Push) -> None:
         reply = await self._repeat(lambda: self._vehicles.push(vehicle, push), f"push to {vehicle}")
@@ -249,7 +258,7 @@ class Flow:
             self._pushed[vehicle] = push.trip, time.monotonic()
         for text in reply.alerts:
             if self._alerts.due((vehicle, text), time.monotonic()):
-                self._broker.publish(f"alert/{push.text}", text, qos=1)
+                self._broker.publish(f"alert/{push.text}", text)
         self._pump()
 
     async def _repeat(self, call: Callable[[], Awaitable[PushReply]], what: str) -> PushReply:
@@ -260,7 +269,7 @@ class Flow:
                 return await call()
             except Exception as error:  # noqa: BLE001 - the actor may be dying, starting or unreachable; all pass
                 level = logging.INFO if isinstance(error, RayActorError) else logging.WARNING
-                _log.log(level, "%s is repeated: %s", what, _line(error))
+                _log.log(level, "%s is repeated: %s", what, one_line(error))
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, LONGEST_RETRY_S)
 
@@ -291,5 +300,7 @@ class Flow:
         )
 
 
-def _line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}".splitlines()[0]
+def _is_death(error: Exception) -> bool:
+    """Whether the Detector that had the frames is gone, be it by its own fault or killed for its memory."""
+    gone = isinstance(error, RayActorError | OutOfMemoryError | NodeDiedError)
+    return gone and not isinstance(error, ActorUnavailableError)

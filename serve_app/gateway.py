@@ -9,7 +9,7 @@ from typing import Any
 
 import ray
 from ray import serve
-from ray.exceptions import RayActorError
+from ray.exceptions import RayError
 from ray.serve.handle import DeploymentHandle
 
 from actors.vehicle import PushReply, VehicleConfig
@@ -18,7 +18,7 @@ from models.jpeg import FrameLimits
 from models.types import Observation, Unreadable
 from serve_app.adapters.broker import EmbeddedBroker
 from serve_app.adapters.mqtt import BrokerAddress, MqttConnection
-from serve_app.flow import Flow, FlowConfig
+from serve_app.flow import REPLICAS_TIMEOUT_S, Flow, FlowConfig
 from serve_app.loopback import keep_to_loopback
 from serve_app.probe import Probe
 from serve_app.registrar import Registrar
@@ -31,7 +31,6 @@ _log = logging.getLogger(__name__)
 
 ORPHANED_AFTER_S = 60.0
 INFO_TIMEOUT_S = 2.0
-STATUS_TIMEOUT_S = 5.0
 
 
 class Gateway:
@@ -138,7 +137,7 @@ class ServeDetectors:
 
     async def replicas(self) -> int:
         """How many are running, as Serve's controller sees it."""
-        status = await self._status.answer(STATUS_TIMEOUT_S)
+        status = await self._status.answer(REPLICAS_TIMEOUT_S)
         app = status.applications.get(self._app)
         deployment = app.deployments.get(self._handle.deployment_name) if app else None
         states: dict[Any, int] = dict(deployment.replica_states) if deployment else {}
@@ -149,7 +148,7 @@ class ServeDetectors:
         if self._info is None:
             try:
                 self._info = await asyncio.wait_for(self._handle.info.remote(), INFO_TIMEOUT_S)
-            except (RayActorError, TimeoutError):
+            except (RayError, TimeoutError):
                 return None
         return self._info
 
@@ -173,8 +172,8 @@ class RayVehicles:
             self._actors[vehicle] = actor
         try:
             reply: PushReply = await actor.push.remote(push.trip, push.frames, push.closed_by)
-        except RayActorError:
-            self._actors.pop(vehicle, None)  # it has ended, or is about to: the next call finds or starts another
+        except Exception:
+            self._actors.pop(vehicle, None)  # it may have ended, or be about to: the next call finds or starts another
             raise
         if push.closed_by:
             self._actors.pop(vehicle, None)
@@ -186,8 +185,8 @@ class RayVehicles:
         if actor is None:
             return None
         try:
-            status: VehicleStatus = await asyncio.wait_for(actor.status.remote(), 2.0)
-        except (RayActorError, TimeoutError):
+            status: VehicleStatus = await asyncio.wait_for(actor.status.remote(), INFO_TIMEOUT_S)
+        except (RayError, TimeoutError):
             return None
         return status
 

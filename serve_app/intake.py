@@ -31,7 +31,7 @@ class Stream:
         trip: The trip that is open.
         opened_s: Monotonic clock when it opened; capture times count from here.
         last_frame_s: Monotonic clock of the last accepted frame, or of the opening.
-        frames: Accepted and relayed so far.
+        frames: Accepted so far, and relayed unless they count as `not_relayed`.
         dropped: Frames given up, by reason.
     """
 
@@ -154,10 +154,12 @@ class Intake:
         with self._lock:
             if vehicle in self._streams:
                 return True
-            reason: DropReason | None = None if self._accepting else "shutting_down"
-            if len(self._streams) >= self._max_vehicles:
+            reason: DropReason | None = None
+            if not self._accepting:
+                reason = "shutting_down"
+            elif len(self._streams) >= self._max_vehicles:
                 reason = "too_many_vehicles"
-            if reason is None:
+            else:
                 now_s = self._monotonic()
                 trip = Trip(uuid.uuid4(), vehicle, round(self._wall() * 1000))
                 self._streams[vehicle] = Stream(trip, opened_s=now_s, last_frame_s=now_s)
@@ -183,7 +185,7 @@ class Intake:
                 stream.frames += 1
                 stream.last_frame_s = now_s
         if stream is None:
-            reason = "not_open"
+            reason = reason or "not_open"
         if reason:
             self._refuse(reason, vehicle, stream)
 

@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Callable
 
 from actors.ports import MetricsStore
+from models.errors import one_line
 
 _log = logging.getLogger(__name__)
 
@@ -57,7 +58,6 @@ class Registrar:
                 self._store = self._open_store()
             self._store.register(vehicle)
         except Exception as error:  # noqa: BLE001 - whatever the database says, the next try may go through
-            line = f"{type(error).__name__}: {error}".splitlines()[0]
-            _log.warning("registering %s failed, again in %.0f s: %s", vehicle, RETRY_S, line)
+            _log.warning("registering %s failed, again in %.0f s: %s", vehicle, RETRY_S, one_line(error))
             return False
         return True

@@ -50,9 +50,11 @@ def main(config: Path = CONFIG) -> int:
     try:
         with contextlib.ExitStack() as stack:
             _check_ports(settings)
+            settings.data_dir.mkdir(parents=True, exist_ok=True)
             stack.enter_context(_only_one(settings))
-            fetch(settings.data_dir, weights=settings.model_path is None, say=_log.info)
             os.environ.update(environment(settings))
+            config = _config(settings, config)
+            fetch(settings.data_dir, weights=settings.model_path is None, say=_log.info)
             return _serve(settings, config)
     except (StartError, OSError) as error:
         sys.stderr.write(f"{error}\n")
@@ -66,7 +68,7 @@ class StartError(Exception):
 
 
 def _check_ports(settings: Settings) -> None:
-    wanted = [("HTTP_HOST", "HTTP_PORT", settings.http_host, settings.http_port, "a free one")]
+    wanted = [("HTTP_HOST, ", "HTTP_PORT", settings.http_host, settings.http_port, "a free one")]
     if settings.mqtt is None:
         instead = "a free one, or MQTT_BROKER_URL to the broker that runs there"
         wanted.append(("", "MQTT_BROKER_PORT", "127.0.0.1", settings.mqtt_broker_port, instead))
@@ -78,7 +80,7 @@ def _check_ports(settings: Settings) -> None:
         if fault.errno == errno.EADDRINUSE:
             faults.append(f"{port_name}: port {port} is taken; set it to {instead}")
         else:
-            faults.append(f"{host_name} {host}, {port_name} {port}: {fault.strerror}")
+            faults.append(f"{host_name}{port_name} {port}: nothing can listen on {host}:{port}: {fault.strerror}")
     if faults:
         raise StartError("\n".join(faults))
 
@@ -101,7 +103,6 @@ def _only_one(settings: Settings) -> Iterator[None]:
     if settings.mqtt is None:
         yield
         return
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(settings.data_dir / "mqtt-session.lock", timeout=0):
             yield
@@ -132,12 +133,11 @@ def _serve(settings: Settings, config: Path) -> int:
     import ray  # noqa: PLC0415 - not before the settings are right and the environment is set
 
     # A Ray of our own, unless RAY_ADDRESS names a cluster: never one that happens to run on this machine.
-    context = ray.init(
-        address=os.environ.get("RAY_ADDRESS") or "local",
-        namespace="serve",
-        log_to_driver=False,
-        logging_level=logging.WARNING,
-    )
+    address = os.environ.get("RAY_ADDRESS") or "local"
+    try:
+        context = ray.init(address=address, namespace="serve", log_to_driver=False, logging_level=logging.WARNING)
+    except (ValueError, ConnectionError) as error:
+        raise StartError(f"RAY_ADDRESS={address}: {error}") from error
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # only now: ray.init puts its own handler in place
         signal.signal(number, lambda *_: stop.set())
@@ -145,9 +145,8 @@ def _serve(settings: Settings, config: Path) -> int:
     # In a session of its own: Ctrl-C must reach this process alone, which ends the service in order.
     child = subprocess.Popen(
         [
-            Path(sys.executable).with_name("serve"),
-            "run",
-            str(_config(settings, config)),
+            *(sys.executable, "-m", "ray.serve.scripts", "run"),  # what the program `serve` is
+            str(config),
             f"--address={ray.get_runtime_context().gcs_address}",
             f"--app-dir={PROJECT}",
         ],
@@ -157,8 +156,10 @@ def _serve(settings: Settings, config: Path) -> int:
     try:
         failure = _wait_until_ready(child, stop)
         if not failure and not stop.is_set():
-            broker = settings.mqtt or f"embedded at 127.0.0.1:{settings.mqtt_broker_port}"
-            _log.info("ready: http://%s:%d/healthz, broker %s", settings.http_host, settings.http_port, broker)
+            at = settings.mqtt
+            broker = f"{at.host}:{at.port}" if at else f"embedded at 127.0.0.1:{settings.mqtt_broker_port}"
+            host = f"[{settings.http_host}]" if ":" in settings.http_host else settings.http_host
+            _log.info("ready: http://%s:%d/healthz, broker %s", host, settings.http_port, broker)
             failure = _wait_for_end(child, stop)
         if failure:
             _log.error("%s", failure)
@@ -198,7 +199,10 @@ def _drain(settings: Settings) -> bool:
     from ray import serve  # noqa: PLC0415
 
     grace_s = settings.shutdown_grace_s
-    if APP not in serve.status().applications:
+    app = serve.status().applications.get(APP)
+    gateways = app.deployments.get("Gateway") if app else None
+    states: set[str] = {*gateways.replica_states} if gateways else set()
+    if "RUNNING" not in states:  # nobody could open a trip
         return True
     _log.info("ending: open trips are flushed for up to %.0f s", grace_s)
     try:
@@ -225,15 +229,35 @@ def _end(child: subprocess.Popen[bytes]) -> None:
 
 
 def _config(settings: Settings, path: Path) -> Path:
-    """The Serve config, with HTTP_HOST and HTTP_PORT where the settings differ from it."""
-    import yaml  # noqa: PLC0415
+    """The Serve config once it is known to be right, with HTTP_HOST and HTTP_PORT where the settings differ from it.
 
-    config = yaml.safe_load(path.read_text())
+    Raises:
+        StartError: It cannot be read, or holds what Serve or the application does not take.
+    """
+    import yaml  # noqa: PLC0415
+    from pydantic import ValidationError  # noqa: PLC0415
+    from ray.serve.schema import ServeDeploySchema  # noqa: PLC0415
+
+    from serve_app.app import AppArgs  # noqa: PLC0415
+
+    try:
+        config = yaml.safe_load(path.read_text())
+        schema = ServeDeploySchema.model_validate(config)
+        app = next((app for app in schema.applications if app.name == APP), None)
+        if app is None:
+            raise StartError(f"{path}: should hold an application named {APP}")
+        AppArgs.model_validate(app.args)
+    except OSError as error:
+        raise StartError(f"--config {path}: {error.strerror}") from error
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        raise StartError(f"{path}: no YAML: {' '.join(str(error).split())}") from error
+    except ValidationError as error:
+        faults = [f"{path}: {'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()]
+        raise StartError("\n".join(faults)) from error
     http = {"host": settings.http_host, "port": settings.http_port}
-    if config["http_options"] == http:
+    if config.get("http_options") == http:
         return path
     config["http_options"] = http
     changed = settings.data_dir / "serve_config.yaml"
-    changed.parent.mkdir(parents=True, exist_ok=True)
     changed.write_text(yaml.safe_dump(config, sort_keys=False))
     return changed

@@ -130,6 +130,7 @@ class Scheduler:
         dropped = lane.waiting[oldest]
         del lane.waiting[oldest]
         lane.frames_waiting -= 1
+        self._promote(lane)
         assert dropped.frame is not None  # noqa: S101 - by the search above
         return Dropped(dropped.trip, dropped.frame, "mailbox_full")
 

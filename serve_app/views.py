@@ -26,7 +26,7 @@ class StreamInfo:
 
     Args:
         trip: The open trip.
-        frames: Accepted and relayed so far.
+        frames: Accepted so far, and relayed unless they count as `not_relayed`.
         flagged: Of those pushed so far.
         dropped: Given up, by reason.
         backlog: Frames waiting for detection.

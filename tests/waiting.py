@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -15,3 +16,11 @@ def eventually(look: Callable[[], T], timeout_s: float = 30.0) -> T:
     while not (value := look()) and time.monotonic() < end_s:
         time.sleep(0.05)
     return value
+
+
+async def until(condition: Callable[[], object], timeout_s: float = 10.0) -> None:
+    """Return once it holds; for what happens on the same loop."""
+    end_s = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < end_s, "it did not happen"
+        await asyncio.sleep(0.001)

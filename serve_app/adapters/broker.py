@@ -33,6 +33,8 @@ MAX_PAYLOAD_BYTES = 4 * 2**20
 
 _CHUNK_BYTES = 256 * 1024
 _CONNECT_TIMEOUT_S = 10.0
+_GOODBYE_S = 1.0
+"""What rumqttd gets to hang up by itself on a client that has left; also how late the will of one that vanished is."""
 _KEEPALIVE_MAX = b"\xff\xff"
 _READY = "ready"
 
@@ -222,15 +224,16 @@ class _FrontDoor:
                     in_reader, in_writer = await asyncio.open_connection(HOST, self._port_of[level], limit=_CHUNK_BYTES)
                 stack.callback(in_writer.close)
                 in_writer.write(head)
-                pumps = [
-                    asyncio.create_task(_pump(reader, in_writer), name="to broker"),
-                    asyncio.create_task(_pump(in_reader, writer), name="to client"),
-                ]
+                to_broker = asyncio.create_task(_pump(reader, in_writer), name="to broker")
+                to_client = asyncio.create_task(_pump(in_reader, writer), name="to client")
                 try:
-                    await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+                    await asyncio.wait((to_broker, to_client), return_when=asyncio.FIRST_COMPLETED)
+                    # rumqttd must not see the end of a client that has just said DISCONNECT: it frees the connection's
+                    # number at the one and, told of the other, ends whoever got that number meanwhile.
+                    await asyncio.wait((to_client,), timeout=_GOODBYE_S)
                 finally:
-                    for pump in pumps:
-                        pump.cancel()
+                    to_broker.cancel()
+                    to_client.cancel()
 
 
 async def _connect_head(reader: asyncio.StreamReader) -> tuple[bytes, int]:

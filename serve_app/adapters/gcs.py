@@ -166,8 +166,17 @@ def _credentials(file: Path | None) -> Any:
         from google.auth.credentials import AnonymousCredentials  # noqa: PLC0415
 
         return AnonymousCredentials()  # type: ignore[no-untyped-call]
-    if file is None:
-        return None
+    return load_credentials(file) if file else None
+
+
+def load_credentials(file: Path) -> Any:
+    """What the file holds, for use with buckets.
+
+    Raises:
+        google.auth.exceptions.GoogleAuthError: It holds no credentials.
+        ValueError: It holds credentials that are damaged.
+        OSError: It cannot be read.
+    """
     from google.auth import load_credentials_from_file  # noqa: PLC0415
 
     with warnings.catch_warnings():

@@ -82,6 +82,7 @@ class MqttConnection:
         self._on_message = on_message
         self._crash: BaseException | None = None
         self._state = "not connected yet"
+        self._available = "online"  # what is said of the service after every connect
         self._client = mqtt.Client(
             CallbackAPIVersion.VERSION2, address.client_id, protocol=mqtt.MQTTv5, manual_ack=True
         )
@@ -134,11 +135,12 @@ class MqttConnection:
 
     def say_offline(self) -> mqtt.MQTTMessageInfo:
         """Say that frames are not taken any more; the connection stays, for what is still to be said."""
-        return self._client.publish(AVAILABLE_TOPIC, "offline", qos=1, retain=True)
+        self._available = "offline"
+        return self._say_available()
 
-    def publish(self, topic: str, payload: bytes | str, *, qos: int = 0) -> None:
-        """Send a message; at QoS 0 it is lost while the broker is away."""
-        self._client.publish(topic, payload, qos=qos)
+    def publish(self, topic: str, payload: bytes | str) -> None:
+        """Send a message at QoS 1, from any thread; while the broker is away it waits, with `QUEUED_ALERTS` at most."""
+        self._client.publish(topic, payload, qos=1)
 
     def stop(self) -> None:
         """Say `offline` and disconnect."""
@@ -180,14 +182,17 @@ class MqttConnection:
             _log.error("the broker at %r is %s", self._address, state)
         self._state = state
 
-    def _subscribed(self, client: mqtt.Client, _data: Any, _id: int, reasons: list[ReasonCode], _props: Any) -> None:
+    def _subscribed(self, _client: mqtt.Client, _data: Any, _id: int, reasons: list[ReasonCode], _props: Any) -> None:
         if refused := [str(reason) for reason in reasons if reason.is_failure]:
             self._state = f"subscription refused: {refused[0]}"
             _log.error("the broker at %r refused a subscription: %s", self._address, refused[0])
             return
         self._state = "connected"
-        client.publish(AVAILABLE_TOPIC, "online", qos=1, retain=True)
+        self._say_available()
         _log.info("connected to the broker at %r", self._address)
+
+    def _say_available(self) -> mqtt.MQTTMessageInfo:
+        return self._client.publish(AVAILABLE_TOPIC, self._available, qos=1, retain=True)
 
     def _disconnected(self, _client: mqtt.Client, _data: Any, _flags: Any, reason: ReasonCode, _props: Any) -> None:
         self._unsent.clear()  # paho has thrown them away with its socket

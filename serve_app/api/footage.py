@@ -23,6 +23,7 @@ def footage_routes(readers: Readers) -> APIRouter:
     """`/footage/{object}`, for objects that a `videos` row names."""
     router = APIRouter()
 
+    @router.head("/footage/{name:path}", include_in_schema=False)
     @router.get("/footage/{name:path}", response_class=StreamingResponse)
     async def footage(
         name: Annotated[str, Path(description="The object's name, as in `videos.url`")],

@@ -12,6 +12,7 @@ from typing import Protocol, TypeVar
 from fastapi import APIRouter, HTTPException, Response
 from pydantic import BaseModel, Field
 from ray.exceptions import RayError
+from ray.serve.exceptions import RayServeException
 
 from serve_app.probe import Probe
 from serve_app.stores import Readers
@@ -40,7 +41,7 @@ class StreamOut(BaseModel):
     vehicle: uuid.UUID
     trip: uuid.UUID
     opened_at: dt.datetime
-    frames: int = Field(description="Accepted and relayed so far")
+    frames: int = Field(description="Accepted so far, and relayed unless they count as `not_relayed`")
     flagged: int = Field(description="Of those, flagged so far")
     dropped: dict[str, int] = Field(description="Frames given up, by reason")
     backlog: int = Field(description="Frames waiting for detection")
@@ -68,6 +69,7 @@ def stream_routes(gateway: GatewayView, readers: Readers) -> APIRouter:
     router = APIRouter()
     database_probe, storage_probe = Probe(readers.metrics.ping), Probe(readers.footage.ping)
 
+    @router.head("/healthz", include_in_schema=False)
     @router.get("/healthz", responses={503: {"model": HealthOut}})
     async def healthz(response: Response) -> HealthOut:
         """Each dependency's state; 503 when frames cannot be taken."""
@@ -138,7 +140,7 @@ async def _in_time(answer: Awaitable[_T]) -> _T:
     try:
         async with asyncio.timeout(ANSWER_TIMEOUT_S):
             return await answer
-    except (TimeoutError, RayError) as error:
+    except (TimeoutError, RayError, RayServeException) as error:
         raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, "the Gateway does not answer; try again") from error
 
 

@@ -17,7 +17,7 @@ from pydantic.fields import FieldInfo
 
 from serve_app.settings.fields import NAMES, Settings
 from serve_app.settings.rules import faults_between
-from serve_app.settings.values import in_project
+from serve_app.settings.values import SecretInValueError, in_project
 
 FILE_NAME = "DMS_ENV_FILE"
 _PASSED_ON = ("RAY_", "YOLO_", "STORAGE_EMULATOR_HOST")
@@ -148,8 +148,7 @@ def _refusal(name: str, value: str | None, path: Path) -> Iterator[str]:
 def _line(name: str, value: str, error: dict[str, Any]) -> str:
     raised = error.get("ctx", {}).get("error")
     if isinstance(raised, ValueError):
-        hidden = "no user and password" in str(raised)
-        return f"{name if hidden else _named(name, value)}: {raised}"
+        return f"{name if isinstance(raised, SecretInValueError) else _named(name, value)}: {raised}"
     return f"{_named(name, value)}: should be {_right(NAMES[name])}"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import stat
@@ -48,7 +47,7 @@ def faults_between(settings: Settings, given: AbstractSet[str], *, emulator: boo
         settings: Each valid by itself.
         given: The names that are not empty.
         emulator: Whether STORAGE_EMULATOR_HOST stands in for GCS.
-        probe: Whether to look for Application Default Credentials.
+        probe: Whether to look for credentials, in the file named or where Application Default Credentials lie.
     """
     yield from _mqtt(settings, given)
     yield from _mysql(settings, given)
@@ -56,6 +55,8 @@ def faults_between(settings: Settings, given: AbstractSet[str], *, emulator: boo
     yield from _model(settings)
     if not is_loopback(settings.http_host) and settings.api_token is None:
         yield Fault(("HTTP_HOST", "API_TOKEN"), "other than loopback needs API_TOKEN")
+    if settings.mqtt is None and settings.http_port == settings.mqtt_broker_port:
+        yield Fault(("HTTP_PORT", "MQTT_BROKER_PORT"), "should be another port than that of the embedded broker")
     yield from _data_dir(settings.data_dir)
 
 
@@ -112,8 +113,11 @@ def _storage(settings: Settings, *, emulator: bool, probe: bool) -> Iterator[Fau
                 "needs credentials: set GOOGLE_APPLICATION_CREDENTIALS to a JSON file, provide Application Default "
                 "Credentials (gcloud auth application-default login) or set STORAGE_EMULATOR_HOST",
             )
-    elif not _is_json_object(credentials):
-        yield Fault(("GOOGLE_APPLICATION_CREDENTIALS",), "should be a readable JSON file with credentials")
+        return
+    missing = list(_file("GOOGLE_APPLICATION_CREDENTIALS", credentials))
+    yield from missing
+    if probe and not missing and not _holds_credentials(credentials):
+        yield Fault(("GOOGLE_APPLICATION_CREDENTIALS",), "should be a JSON file with credentials, as Google gives it")
 
 
 def _model(settings: Settings) -> Iterator[Fault]:
@@ -132,15 +136,19 @@ def _model(settings: Settings) -> Iterator[Fault]:
 
 
 def _data_dir(path: Path) -> Iterator[Fault]:
-    """It may be missing, and is made then, but not below a file."""
+    """It may be missing, and is made then, but not below a file, and not where this user may make nothing."""
     for place in (path, *path.parents):
         found = _look(place)
+        if not found.there:
+            continue
+        name = "" if place == path else f"{place} "
         if found.fault and place == path:
             yield Fault(("DATA_DIR",), found.fault)
-        elif found.there and not found.folder:
-            yield Fault(("DATA_DIR",), "should be a folder" if place == path else f"{place} is no folder")
-        if found.there:
-            return
+        elif not found.folder:
+            yield Fault(("DATA_DIR",), f"{name}is no folder" if name else "should be a folder")
+        elif not os.access(place, os.W_OK | os.X_OK):
+            yield Fault(("DATA_DIR",), f"{name}cannot be written to")
+        return
 
 
 def _together(one: str, other: str, given: AbstractSet[str]) -> Iterator[Fault]:
@@ -172,11 +180,16 @@ def _look(path: Path) -> _Found:
     return _Found(there=True, file=file, folder=folder, fault="" if os.access(path, needs) else "cannot be read")
 
 
-def _is_json_object(path: Path) -> bool:
+def _holds_credentials(path: Path) -> bool:
+    from google.auth.exceptions import GoogleAuthError  # noqa: PLC0415 - importing settings must stay quick
+
+    from serve_app.adapters.gcs import load_credentials  # noqa: PLC0415 - as the store itself will read it
+
     try:
-        return isinstance(json.loads(path.read_bytes()), dict)
-    except (OSError, ValueError):
+        load_credentials(path)
+    except (GoogleAuthError, ValueError, OSError, AttributeError):  # the last: JSON that is no object
         return False
+    return True
 
 
 def _default_credentials() -> bool:

@@ -16,9 +16,17 @@ from serve_app.adapters.footage import BASE_URL_MAX_CHARS, URL_MAX_CHARS, own_ba
 PROJECT = Path(__file__).resolve().parents[2]
 """The project's folder: relative paths in settings count from here, in every process alike."""
 
-_HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?")
+_LABEL = "[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"  # longer or empty ones fail only when they are looked up
+_HOST = re.compile(rf"(?=.{{1,253}}$){_LABEL}(?:\.{_LABEL})*\.?")
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]")
 _MQTT_TLS = {"": False, "mqtt": False, "tcp": False, "mqtts": True, "ssl": True}
+
+
+class SecretInValueError(ValueError):
+    """What was given holds a user and password, so it must not be shown."""
+
+    def __init__(self, instead: str) -> None:
+        super().__init__(f"should hold no user and password{instead}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +76,7 @@ def is_loopback(host: str) -> bool:
 
 def _host_and_port(value: str, right: str) -> tuple[str, int | None]:
     if "@" in value:
-        # The line that reports it must not show the value: see `settings`.
-        raise ValueError("should hold no user and password: they have settings of their own")
+        raise SecretInValueError(": they have settings of their own")
     if _is_ip(value):
         return value, None
     try:
@@ -77,7 +84,9 @@ def _host_and_port(value: str, right: str) -> tuple[str, int | None]:
         host, port = parts.hostname or "", parts.port
     except ValueError:
         raise ValueError(right) from None
-    if parts.netloc != value or not (_is_ip(host) or _HOST.fullmatch(host)) or port == 0:
+    bare = f"[{host}]" if ":" in host else host
+    known = value.lower() in {bare, f"{bare}:{port}"} and (_is_ip(host) or _HOST.fullmatch(host))
+    if not known or port == 0:
         raise ValueError(right)
     return host, port
 
@@ -130,12 +139,14 @@ def _public_url(value: str) -> str:
     if len(url) > max_chars:
         raise ValueError(f"should have at most {max_chars} characters, so that footage URLs fit into {URL_MAX_CHARS}")
     right = "should be http://host[:port] or https://host[:port]"
+    if "@" in url:
+        raise SecretInValueError(": people open it in a browser")
     try:
         parts = urlsplit(url)
         port_fits = parts.port != 0
     except ValueError:
         raise ValueError(right) from None
-    plain = parts.scheme in ("http", "https") and not (parts.query or parts.fragment or "@" in url) and url.isascii()
+    plain = parts.scheme in ("http", "https") and not (parts.query or parts.fragment) and url.isascii()
     if not (plain and port_fits and parts.hostname and not re.search(r"\s", url)):
         raise ValueError(right)
     return url

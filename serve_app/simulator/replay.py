@@ -218,8 +218,9 @@ class _Device:
     def __enter__(self) -> Self:
         try:
             self._client.connect(*self._address)
-        except OSError as error:
-            raise BrokerError(f"broker {self._broker}: cannot be reached: {error.strerror or error}") from error
+        except (OSError, UnicodeError) as error:  # UnicodeError: no host can have such a name
+            reason = getattr(error, "strerror", None) or error
+            raise BrokerError(f"broker {self._broker}: cannot be reached: {reason}") from error
         self._client.loop_start()
         if fault := self._fault():
             self._leave()

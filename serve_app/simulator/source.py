@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import Any
 DEFAULT_FPS = 10.0
 """Of a folder, which says nothing of time."""
 
+_CAMERA = re.compile("[0-9]{1,3}")
 _JPEG_SUFFIXES = {".jpg", ".jpeg"}
 _PICTURE_SUFFIXES = {*_JPEG_SUFFIXES, ".png", ".bmp", ".webp"}
 
@@ -94,12 +96,15 @@ def load_source(source: str | Path, *, fps: float | None = None, jpeg: JpegForma
         SourceError: There is no such source, or it holds no pictures.
     """
     jpeg = jpeg or JpegFormat()
-    path = Path(source)
-    if path.is_dir():
-        return _folder(path, fps or DEFAULT_FPS, jpeg)
-    if path.is_file():
-        return _video(path, fps, jpeg)
-    if str(source).isdecimal():
+    try:
+        path = Path(source).expanduser()
+        if path.is_dir():
+            return _folder(path, fps or DEFAULT_FPS, jpeg)
+        if path.is_file():
+            return _video(path, fps, jpeg)
+    except (OSError, RuntimeError) as error:  # RuntimeError: `~` of nobody
+        raise SourceError(f"source {source}: {getattr(error, 'strerror', None) or error}") from error
+    if _CAMERA.fullmatch(str(source)):
         return Source(str(source), None, live=True, read=lambda: _thinned(_camera(int(str(source)), jpeg), fps))
     raise SourceError(f"source {source}: no such file, folder or camera; should be a video, a folder of pictures or 0")
 
@@ -187,9 +192,16 @@ def _video_frames(path: Path, jpeg: JpegFormat) -> Iterator[_Lazy]:
             for i, frame in enumerate(file.decode(stream)):
                 time_s = frame.time if frame.time is not None else i / float(stream.average_rate or DEFAULT_FPS)
                 first_s = time_s if first_s is None else first_s
-                yield time_s - first_s, lambda frame=frame: jpeg.encode(frame.to_ndarray(format="bgr24"))  # type: ignore[misc]
+                yield time_s - first_s, lambda frame=frame: jpeg.encode(_upright(frame))  # type: ignore[misc]
     except (av.FFmpegError, OSError) as error:
         raise SourceError(f"source {path}: cannot be read on ({error.strerror})") from error
+
+
+def _upright(frame: Any) -> Any:
+    """A video's picture as a person sees it, BGR; phones store theirs lying, with a note."""
+    import numpy as np  # noqa: PLC0415 - heavy
+
+    return np.ascontiguousarray(np.rot90(frame.to_ndarray(format="bgr24"), round(frame.rotation / 90)))
 
 
 def _camera(index: int, jpeg: JpegFormat) -> Iterator[_Lazy]:

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import paho.mqtt.client as mqtt
@@ -240,6 +241,23 @@ def test_two_hundred_devices_at_once(broker: EmbeddedBroker) -> None:
         for i, device in enumerate(devices):
             device.paho.publish("open_stream", str(i), 1)
         assert {int(payload) for _, payload in gateway.hear(200)} == set(range(200))
+
+
+def test_a_device_that_leaves_takes_no_other_with_it(broker: EmbeddedBroker) -> None:
+    # rumqttd gives the number of a connection that has ended to the next one that comes
+    lost: list[int] = []
+
+    def come_and_go(version: MQTTProtocolVersion) -> None:
+        for i in range(150):
+            with client(broker, version) as device:
+                time.sleep(0.01)  # the time in which it may be mistaken for the one before
+                if device.disconnected.is_set():
+                    lost.append(i)
+
+    with ThreadPoolExecutor(6) as devices:
+        for done in [devices.submit(come_and_go, version) for version in (V4, V5) * 3]:
+            done.result()
+    assert not lost
 
 
 @BOTH

@@ -150,12 +150,24 @@ def test_it_comes_back_and_subscribes_again_after_a_restart_of_the_broker(broker
             assert eventually(lambda: said == [(AVAILABLE_TOPIC, b"online")])
 
 
+def test_who_goes_down_says_so_after_a_reconnect_too(broker: servers.Server) -> None:
+    with gateway(broker.port, []) as connection:
+        assert eventually(lambda: connection.state == "connected")
+        connection.say_offline().wait_for_publish(5)
+        broker.kill()
+        assert eventually(lambda: connection.state.startswith("disconnected"))
+        broker.start()
+        assert eventually(lambda: connection.state == "connected", 30)
+        with device(broker.port) as (_, said):
+            assert eventually(lambda: said == [(AVAILABLE_TOPIC, b"offline")])
+
+
 def test_an_alert_of_the_time_away_arrives_afterwards(broker: servers.Server) -> None:
     with gateway(broker.port, []) as connection:
         assert eventually(lambda: connection.state == "connected")
         broker.stop()
         assert eventually(lambda: connection.state.startswith("disconnected"))
-        connection.publish("alert/a", "sleeping", qos=1)
+        connection.publish("alert/a", "sleeping")
         broker.start()
         with device(broker.port) as (client, said):
             client.subscribe("alert/#", 1)

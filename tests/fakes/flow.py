@@ -98,18 +98,21 @@ class FakeBroker:
         self.published: list[tuple[str, bytes | str, int]] = []
         self._lock = threading.Lock()
 
-    def publish(self, topic: str, payload: bytes | str, *, qos: int = 0) -> None:
+    def publish(self, topic: str, payload: bytes | str) -> None:
         """See `Broker.publish`."""
-        if "+" in topic or "#" in topic:
-            raise ValueError("Publish topic cannot contain wildcards.")  # as paho does
-        with self._lock:
-            self.published.append((topic, payload, qos))
+        self._publish(topic, payload, 1)
 
     def relay(self, topic: str, payload: bytes) -> bool:
         """See `Broker.relay`."""
-        self.publish(topic, payload)
+        self._publish(topic, payload, 0)
         return True
 
     def topics(self, first_level: str) -> list[str]:
         """The topics published under this first level, in order."""
         return [topic for topic, _, _ in self.published if topic.startswith(f"{first_level}/")]
+
+    def _publish(self, topic: str, payload: bytes | str, qos: int) -> None:
+        if "+" in topic or "#" in topic:
+            raise ValueError("Publish topic cannot contain wildcards.")  # as paho does
+        with self._lock:
+            self.published.append((topic, payload, qos))

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import datetime as dt
 import os
 import re
 import shutil
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from serve_app.synthetic import Clip
+from serve_app.synthetic import FPS, Clip
+from tests.serve.rows import check_condition
 from tests.serve.service import PROJECT
 
 
@@ -30,14 +34,20 @@ def test_the_demo_lands_the_trip_that_its_clip_shows(clip: Clip, tmp_path: Path)
     print(done.stdout)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Relayed 375 frames" in done.stdout
-    lines = re.findall(r"^ +[\d.]+ +[\d.]+ +(\d+) .* {2}([a-z ]+)$", done.stdout, re.MULTILINE)
-    flagged = {what: int(frames) for frames, what in lines}
-    # Flagged from their first second on: 3.5 s of closed eyes are 37 frames, 3 s of open mouth 30, 3.5 s away 37.
-    want = {"sleeping": 37, "yawning": 30, "not focus": 37}
-    if '"object_model":"none"' not in done.stdout:
-        want["bottle"] = 37
-    assert flagged.keys() == want.keys()
-    for what, frames in want.items():
-        assert flagged[what] == pytest.approx(frames, abs=4), what
+    with contextlib.closing(sqlite3.connect(tmp_path / "dms.sqlite3")) as database:
+        database.row_factory = sqlite3.Row
+        [video] = database.execute("SELECT * FROM videos").fetchall()
+        found = database.execute("SELECT * FROM alerts ORDER BY time").fetchall()
+    rows = [{**row, "time": dt.datetime.fromisoformat(row["time"])} for row in found]
+    ends = {interval.what: int(interval.end_s * FPS) - 1 for interval in clip.truth}
+    check_condition(rows, video["url"], "sleep_duration", until=ends["eyes closed"])
+    check_condition(rows, video["url"], "yawning_duration", until=ends["mouth open"])
+    check_condition(rows, video["url"], "focus_duration", until=ends["head away"])
+    cups = sum(row["object_detected"] == "bottle" for row in rows)
+    assert cups == (0 if '"object_model":"none"' in done.stdout else pytest.approx(37, abs=4))
+
+    printed = re.findall(r"^ +[\d.]+ +[\d.]+ +(\d+) .* {2}([a-z ]+)$", done.stdout, re.MULTILINE)
+    assert [what for _, what in printed] == ["sleeping", "yawning", "not focus", *(["bottle"] if cups else [])]
+    assert sum(int(frames) for frames, _ in printed) == len(rows)
     [mp4] = (tmp_path / "footage").rglob("*.mp4")
     assert mp4.stat().st_size > 100_000

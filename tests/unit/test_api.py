@@ -254,6 +254,14 @@ def test_footage_as_a_whole() -> None:
     assert response.headers["accept-ranges"] == "bytes"
 
 
+def test_a_look_at_what_is_there_without_its_bytes() -> None:
+    w = World()
+    response = w.ask("HEAD", f"/footage/{w.store()}")
+    assert response.status_code == 200
+    assert response.headers["content-length"] == str(len(MP4))
+    assert w.ask("HEAD", "/healthz").status_code == 200
+
+
 def test_every_part_of_a_trip() -> None:
     w = World()
     for part in (1, 2, 12):

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from types import SimpleNamespace
 
 import pytest
-from ray.exceptions import RayActorError
+from ray.exceptions import NodeDiedError, OutOfMemoryError, RayActorError
 
 from models.jpeg import FrameLimits
 from models.types import Observation, Trip, Unreadable
@@ -21,6 +21,7 @@ from serve_app.flow import ALERT_INTERVAL_S, HEARTBEAT_S, Flow, FlowConfig
 from tests.builders import CLOSED, TINY_JPEG, observation, vehicle_id
 from tests.fakes.clock import FakeClock
 from tests.fakes.flow import FakeBroker, FakeDetectors, FakeVehicles
+from tests.waiting import until
 
 A, B = vehicle_id(1), vehicle_id(2)
 
@@ -106,13 +107,6 @@ def run(clock: FakeClock) -> Run:
         asyncio.run(whole())
 
     return run_story
-
-
-async def until(condition: Callable[[], object], what: str = "it did not happen") -> None:
-    end_s = time.monotonic() + 1.0
-    while not condition():
-        assert time.monotonic() < end_s, what
-        await asyncio.sleep(0.001)
 
 
 async def settle() -> None:
@@ -304,6 +298,81 @@ def test_a_short_outage_of_the_detectors_costs_no_frame(run: Run) -> None:
     run(story)
 
 
+def test_a_frame_on_which_the_detectors_hang_is_dropped_and_holds_up_no_other(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flow_module, "DETECT_TIMEOUT_S", 0.01)
+
+    async def story(w: World) -> None:
+        whole = w.detectors.detect
+
+        async def detect(jpegs: list[bytes]) -> list[Observation | Unreadable]:
+            if jpeg(1) in jpegs:
+                await asyncio.Event().wait()
+            return await whole(jpegs)
+
+        w.detectors.detect = detect  # type: ignore[method-assign]
+        w.flow.start()
+        await until(lambda: w.flow.detector_replicas)
+        w.open()
+        w.open(B)
+        for number in range(4):
+            w.frame(number)
+            w.frame(100 + number, B)
+        w.close()
+        w.close(B)
+        await until(lambda: w.ended() and w.ended(B))
+        assert w.seqs() == [0, 2, 3]
+        assert w.seqs(B) == [0, 1, 2, 3]
+        assert w.flow.intake.refused == {"crashed": 1}
+
+    run(story)
+
+
+def test_a_call_that_waits_for_a_detector_to_start_costs_no_frame(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flow_module, "DETECT_TIMEOUT_S", 0.001)
+
+    async def story(w: World) -> None:
+        w.detectors.running = 0
+        w.detectors.free.clear()
+        w.open()
+        w.frame(0)
+        w.close()
+        await until(lambda: len(w.detectors.calls) > 20)
+        w.detectors.free.set()
+        await until(w.ended)
+        assert w.seqs() == [0]
+
+    run(story)
+
+
+@pytest.mark.parametrize("death", [OutOfMemoryError("killed"), NodeDiedError("gone"), RayActorError()])
+def test_a_frame_that_kills_detectors_in_any_way_is_isolated(run: Run, death: Exception) -> None:
+    async def story(w: World) -> None:
+        whole = w.detectors.detect
+
+        async def detect(jpegs: list[bytes]) -> list[Observation | Unreadable]:
+            if jpeg(1) in jpegs:
+                w.detectors.failures.append(death)
+            return await whole(jpegs)
+
+        w.detectors.detect = detect  # type: ignore[method-assign]
+        w.open()
+        w.open(B)
+        for number in range(4):
+            w.frame(number)
+            w.frame(100 + number, B)
+        w.close()
+        w.close(B)
+        await until(lambda: w.ended() and w.ended(B))
+        assert w.seqs() == [0, 2, 3]
+        assert w.seqs(B) == [0, 1, 2, 3]
+        assert w.flow.intake.refused == {"crashed": 1}
+        assert sum(jpegs == [jpeg(1)] for jpegs in w.detectors.calls) == 2, "alone it may kill twice"
+
+    run(story)
+
+
 def test_too_few_answers_are_a_failure_and_no_mix_up(run: Run) -> None:
     async def story(w: World) -> None:
         whole = w.detectors.detect
@@ -410,7 +479,7 @@ def test_the_heart_beats_while_the_detectors_are_away(run: Run) -> None:
         w.flow.start()
         for beats in (2, 3, 4):
             w.clock.advance(HEARTBEAT_S)
-            await until(lambda beats=beats: len(heartbeats(w)) >= beats, "the actor hears nothing")  # type: ignore[misc]
+            await until(lambda beats=beats: len(heartbeats(w)) >= beats)  # type: ignore[misc]
         w.detectors.free.set()
         w.close()
         await until(w.ended)
@@ -487,7 +556,7 @@ def test_the_clock_goes_on_while_nobody_answers_how_many_detectors_there_are(run
         w.flow.start()
         for beats in (2, 3):
             w.clock.advance(HEARTBEAT_S)
-            await until(lambda beats=beats: len(heartbeats(w)) == beats, "it waits for the number")  # type: ignore[misc]
+            await until(lambda beats=beats: len(heartbeats(w)) == beats)  # type: ignore[misc]
 
     run(story)
 

@@ -348,12 +348,26 @@ def test_stop_ends_every_trip_and_takes_nothing_any_more() -> None:
     assert len(w.items) == 4
 
 
+def test_a_full_house_that_goes_down_leaves_the_trip_to_the_next_one() -> None:
+    w = World(max_vehicles=1)
+    w.open()
+    w.intake.stop()
+    assert w.intake.message("open_stream", str(OTHER).encode()) is False
+
+
+def test_bytes_that_are_no_frame_are_counted_as_such_whether_or_not_a_stream_is_open() -> None:
+    w = World()
+    w.frame(VEHICLE, b"junk")
+    w.frame(VEHICLE)
+    assert w.intake.refused == {"not_jpeg": 1, "not_open": 1}
+
+
 def test_close_from_elsewhere_says_who_and_whether() -> None:
     w = World()
     w.open()
-    assert w.intake.close(VEHICLE, "operator")
-    assert not w.intake.close(VEHICLE, "operator")
-    assert w.kinds == ["open", "operator"]
+    assert w.intake.close(VEHICLE, "shutdown")
+    assert not w.intake.close(VEHICLE, "shutdown")
+    assert w.kinds == ["open", "shutdown"]
 
 
 def test_views_are_copies_oldest_first() -> None:
@@ -372,7 +386,7 @@ def test_ends_from_two_threads_end_a_trip_once() -> None:
     vehicles = [uuid.uuid4() for _ in range(300)]
     for vehicle in vehicles:
         w.open(vehicle)
-    reasons: list[ClosedBy] = ["operator", "idle"]
+    reasons: list[ClosedBy] = ["shutdown", "idle"]
 
     def close_all(reason: ClosedBy) -> None:
         for vehicle in vehicles:

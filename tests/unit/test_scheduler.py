@@ -214,6 +214,13 @@ def test_a_full_mailbox_never_drops_a_start_or_an_end() -> None:
     assert not s.vehicles
 
 
+def test_an_end_does_not_wait_for_a_detector_once_the_frames_before_it_are_dropped() -> None:
+    s = scheduler(mailbox_frames=1)
+    assert offer(s, [item(1, 0), end(1), item(1, 0, number=2)])[0].frame.seq == 0
+    [(_, push)] = s.pushes()
+    assert (push.trip, push.closed_by) == (trip(1), "device")
+
+
 def test_the_text_of_a_push_is_that_of_its_last_frame() -> None:
     s = scheduler()
     offer(s, [start(1), item(1, 0), item(1, 1)])

@@ -91,10 +91,10 @@ def test_a_secret_is_in_no_line(env_file: Path) -> None:
     secret = "geheim mit leerzeichen"  # a blank makes it wrong as a token
     lines = faults(
         env_file, f"MYSQL_PASWORD={secret}\n", MYSQL_PASSWORD=secret, MQTT_PASSWORD=secret, API_TOKEN=secret,
-        MQTT_BROKER_URL=f"mqtt://me:{secret}@broker",
+        MQTT_BROKER_URL=f"mqtt://me:{secret}@broker", PUBLIC_URL=f"https://me:{secret}@fleet.example",
     )  # fmt: skip
     assert {line.split(":")[0].split(" ")[0] for line in lines} == {
-        "MYSQL_PASWORD", "MYSQL_PASSWORD", "MQTT_PASSWORD", "API_TOKEN", "MQTT_BROKER_URL"
+        "MYSQL_PASWORD", "MYSQL_PASSWORD", "MQTT_PASSWORD", "API_TOKEN", "MQTT_BROKER_URL", "PUBLIC_URL"
     }  # fmt: skip
     assert "geheim" not in "".join(lines)
 
@@ -116,12 +116,18 @@ def test_a_secret_is_in_no_line(env_file: Path) -> None:
         ("MQTT_BROKER_URL", "a broker", "mqtt://"),
         ("MQTT_BROKER_URL", "broker:70000", "mqtt://"),
         ("MQTT_BROKER_URL", "broker/path", "mqtt://"),
+        ("MQTT_BROKER_URL", "a..b", "mqtt://"),
+        ("MQTT_BROKER_URL", "x" * 64, "mqtt://"),
+        ("MQTT_BROKER_URL", "[::1]x:1883", "mqtt://"),
         ("MYSQL_HOST", "mysql://db", "host or host:port"),
+        ("MYSQL_HOST", "a..b", "host or host:port"),
         ("MYSQL_HOST", "db:x", "host or host:port"),
         ("MYSQL_HOST", "db:70000", "host or host:port"),
         ("MYSQL_HOST", "db/name", "host or host:port"),
         ("MYSQL_HOST", ":3306", "host or host:port"),
         ("HTTP_HOST", "http://x", "a host name or an IP address"),
+        ("HTTP_HOST", "a..b", "a host name or an IP address"),
+        ("HTTP_PORT", "1883", "another port than that of the embedded broker"),
         ("PUBLIC_URL", "ftp://x", "http://host[:port]"),
         ("PUBLIC_URL", "https://", "http://host[:port]"),
         ("PUBLIC_URL", "https://x/?a=b", "http://host[:port]"),
@@ -204,8 +210,13 @@ def test_a_bucket_wants_credentials(env_file: Path, tmp_path: Path, monkeypatch:
     load(env_file, **bucket, STORAGE_EMULATOR_HOST="http://127.0.0.1:1")
     load(env_file, "STORAGE_EMULATOR_HOST=http://127.0.0.1:1\n", **bucket)
     key = tmp_path / "key.json"
-    assert "should be a readable JSON file" in faults(env_file, **bucket, GOOGLE_APPLICATION_CREDENTIALS=str(key))[0]
-    key.write_text(json.dumps({"type": "service_account"}))
+    assert "there is no such file" in faults(env_file, **bucket, GOOGLE_APPLICATION_CREDENTIALS=str(key))[0]
+    for content in ("", "no JSON", "[]", "{}", '{"type": "service_account"}'):
+        key.write_text(content)
+        [line] = faults(env_file, **bucket, GOOGLE_APPLICATION_CREDENTIALS=str(key))
+        assert "should be a JSON file with credentials" in line
+    login = {"type": "authorized_user", "client_id": "i", "client_secret": "s", "refresh_token": "t"}
+    key.write_text(json.dumps(login))
     assert load(env_file, **bucket, GOOGLE_APPLICATION_CREDENTIALS=str(key))
     assert (
         "GOOGLE_STORAGE_PUBLIC=yes: needs GOOGLE_STORAGE_BUCKET_NAME"
@@ -304,12 +315,16 @@ def _assert_faults_of_what_is_closed(env_file: Path, folder: Path) -> None:
     url = {"MQTT_BROKER_URL": "broker"}
     for name, more in {"DATA_DIR": {}, "MODEL_PATH": {}, "MQTT_TLS_CA": url}.items():
         inside = str(closed / "some.pt")
-        assert faults(env_file, **{name: inside}, **more) == [
+        assert faults(env_file, **{"DATA_DIR": str(folder), name: inside}, **more) == [
             f"{name}={inside}: cannot be looked at: Permission denied"
         ]
     assert faults(env_file, DATA_DIR=str(closed)) == [f"DATA_DIR={closed}: cannot be read"]
     with pytest.raises(SettingsError, match=r"^DMS_ENV_FILE=.*: Permission denied"):
         load_settings({"DMS_ENV_FILE": str(closed / "x.env")})
+    closed.chmod(0o555)
+    assert faults(env_file, DATA_DIR=str(closed)) == [f"DATA_DIR={closed}: cannot be written to"]
+    below = closed / "data"
+    assert faults(env_file, DATA_DIR=str(below)) == [f"DATA_DIR={below}: {closed} cannot be written to"]
 
 
 def test_what_the_file_may_not_hold(env_file: Path) -> None:

@@ -80,6 +80,24 @@ def test_a_video_keeps_its_own_times_which_begin_at_0(tmp_path: Path) -> None:
     assert source.frames == 4
 
 
+@pytest.mark.parametrize("turned_deg", [90, 180, 270])
+def test_a_video_that_a_phone_recorded_turned_is_sent_upright(tmp_path: Path, turned_deg: int) -> None:
+    lying = video(tmp_path / "lying.mp4", times_ms=[0])
+    path = tmp_path / "turned.mp4"
+    with av.open(lying) as source, av.open(path, "w") as file:
+        stream = file.add_stream_from_template(source.streams.video[0])
+        stream.set_display_rotation(turned_deg)
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                file.mux(packet)
+    reader = cv2.VideoCapture(str(path))  # turns pictures as players do
+    _, upright = reader.read()
+    reader.release()
+    [sent] = load_source(path)
+    assert decoded(sent.jpeg).shape == upright.shape
+
+
 def test_a_video_can_be_read_again(tmp_path: Path) -> None:
     source = load_source(video(tmp_path / "v.mp4", times_ms=[0, 100]))
     assert list(source) == list(source)
@@ -134,7 +152,7 @@ def test_sources_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     (tmp_path / "broken.mp4").write_bytes(b"no video")
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "x.png").write_bytes(b"no picture")
-    for name in ("absent.mp4", "empty", "broken.mp4", "broken"):
+    for name in ("absent.mp4", "empty", "broken.mp4", "broken", "x" * 300, "9" * 11):
         with pytest.raises(SourceError, match=f"{tmp_path / name}.*") as error:
             list(load_source(tmp_path / name))
         assert "\n" not in str(error.value)
@@ -209,6 +227,15 @@ def test_an_absent_source_ends_the_command_with_one_line(capsys: pytest.CaptureF
     assert simulator.main(arguments("absent.mp4")) == 2
     [line] = capsys.readouterr().err.splitlines()
     assert "absent.mp4" in line
+
+
+@pytest.mark.usefixtures("default_settings")
+def test_a_host_that_cannot_be_ends_the_command_with_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert simulator.main(arguments(str(folder(tmp_path / "pictures")), "--host", "a..b")) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert "a..b" in line and "cannot be reached" in line
 
 
 @pytest.mark.usefixtures("default_settings")
