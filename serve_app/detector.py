@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from models.errors import one_line
 from models.types import Detection, Face, Observation, Unreadable
@@ -22,12 +24,14 @@ if TYPE_CHECKING:
     from models.fetch import ModelFiles
 
 _log = logging.getLogger(__name__)
+_Given = TypeVar("_Given")
+_Made = TypeVar("_Made")
 
 DECODE_THREADS = 2
 DECODED_BATCHES = 2
 """One that the models work on and one ahead of them: sixteen pictures of 16 megapixels are 800 MB."""
 STUCK_AFTER_S = 30.0
-"""Nothing done for so long with something to do; below the Gateway's patience, so that it sees the process die."""
+"""For one picture's decoding, or one batch in the models."""
 BROKEN_AFTER = 10
 """Batches that failed one after the other; more than the Gateway tries a lone frame that is to blame itself."""
 
@@ -78,26 +82,19 @@ class Models:
         # One thread: the models are not meant to be called by several, and use all cores by themselves.
         self._runner = ThreadPoolExecutor(1, thread_name_prefix="models")
         self._ahead = asyncio.Semaphore(DECODED_BATCHES)
-        self._calls = 0
-        self._progress_s = 0.0  # when something was done last, or when there began to be something to do
+        self._since_s: dict[int, float] = {}  # by thread: when it began what it is doing
         self._failures = 0  # one after the other
 
     async def observe(self, jpegs: Sequence[bytes]) -> list[Observation | Unreadable]:
         """What both models say of each frame, in order; an unreadable frame has its own answer and harms no other."""
-        if not self._calls:
-            self._progress_s = time.monotonic()
-        self._calls += 1
         try:
             async with self._ahead:
                 observations = await self._observe(jpegs)
         except Exception:
             self._failures += 1
             raise
-        else:
-            self._failures = 0
-            return observations
-        finally:
-            self._calls -= 1
+        self._failures = 0
+        return observations
 
     def check(self) -> None:
         """Find out whether the models still answer.
@@ -105,18 +102,24 @@ class Models:
         Raises:
             RuntimeError: They hang, or fail time after time; only a new process helps.
         """
-        if self._calls and time.monotonic() - self._progress_s > STUCK_AFTER_S:
-            raise RuntimeError(f"nothing was decoded or observed for over {STUCK_AFTER_S:.0f} s")
+        if time.monotonic() - min(self._since_s.copy().values(), default=math.inf) > STUCK_AFTER_S:
+            raise RuntimeError(f"a picture or a batch takes over {STUCK_AFTER_S:.0f} s")
         if self._failures >= BROKEN_AFTER:
             raise RuntimeError(f"the last {self._failures} batches failed")
 
     async def _observe(self, jpegs: Sequence[bytes]) -> list[Observation | Unreadable]:
         loop = asyncio.get_running_loop()
-        pictures = await asyncio.gather(*(loop.run_in_executor(self._decoders, _decode, jpeg) for jpeg in jpegs))
-        self._progress_s = time.monotonic()
-        observations = await loop.run_in_executor(self._runner, self._run, pictures)
-        self._progress_s = time.monotonic()
-        return observations
+        decoding = (loop.run_in_executor(self._decoders, self._timed, _decode, jpeg) for jpeg in jpegs)
+        pictures = await asyncio.gather(*decoding)
+        return await loop.run_in_executor(self._runner, self._timed, self._run, pictures)
+
+    def _timed(self, work: Callable[[_Given], _Made], given: _Given) -> _Made:
+        thread = threading.get_ident()
+        self._since_s[thread] = time.monotonic()
+        try:
+            return work(given)
+        finally:
+            del self._since_s[thread]
 
     def _run(self, pictures: Sequence[NDArray[np.uint8] | Unreadable]) -> list[Observation | Unreadable]:
         readable = [picture for picture in pictures if not isinstance(picture, Unreadable)]

@@ -27,8 +27,8 @@ _log = logging.getLogger(__name__)
 
 ALERT_INTERVAL_S = 10.0
 LOG_INTERVAL_S = 10.0
-DETECT_TIMEOUT_S = 60.0
-"""Longer than a Detector needs to start; a call that hangs must not keep its place for ever."""
+DETECT_TIMEOUT_S = 20.0
+"""Many times what a batch takes; a call that hangs must not keep its place for ever."""
 TICK_S = 1.0
 REPLICAS_TIMEOUT_S = 5.0
 HEARTBEAT_S = 5.0
@@ -231,7 +231,7 @@ class Flow:
                 _log.warning("detecting %d frames failed: %s", len(jpegs), one_line(error))
             await asyncio.sleep(min(LONGEST_RETRY_S, FIRST_RETRY_S * 2 ** min(batch.repeats, 10)))
             if self._may_blame(error):
-                self._count(self._scheduler.failed(batch, replica_died=_is_death(error)))
+                self._count(self._scheduler.failed(batch, replica_died=_cost_a_detector(error)))
             else:
                 self._scheduler.repeat(batch)
         else:
@@ -300,7 +300,7 @@ class Flow:
         )
 
 
-def _is_death(error: Exception) -> bool:
-    """Whether the Detector that had the frames is gone, be it by its own fault or killed for its memory."""
-    gone = isinstance(error, RayActorError | OutOfMemoryError | NodeDiedError)
-    return gone and not isinstance(error, ActorUnavailableError)
+def _cost_a_detector(error: Exception) -> bool:
+    """Whether the Detector that had the frames is gone, by its own fault or killed for its memory, or hangs."""
+    lost = isinstance(error, RayActorError | OutOfMemoryError | NodeDiedError | TimeoutError)
+    return lost and not isinstance(error, ActorUnavailableError)
