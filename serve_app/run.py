@@ -18,12 +18,12 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from models.fetch import fetch
+from serve_app.serve_config import APP, ConfigError, checked_config
 from serve_app.settings import PROJECT, Settings, SettingsError, load_settings, passthrough
 
 _log = logging.getLogger(__name__)
 
 CONFIG = PROJECT / "serve_config.yaml"
-APP = "dms"
 CHILD_END_S = 30.0
 POLL_S = 0.5
 
@@ -53,10 +53,10 @@ def main(config: Path = CONFIG) -> int:
             settings.data_dir.mkdir(parents=True, exist_ok=True)
             stack.enter_context(_only_one(settings))
             os.environ.update(environment(settings))
-            config = _config(settings, config)
+            config = checked_config(config, settings)
             fetch(settings.data_dir, weights=settings.model_path is None, say=_log.info)
             return _serve(settings, config)
-    except (StartError, OSError) as error:
+    except (StartError, ConfigError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
     except KeyboardInterrupt:  # before there was anything to end in order
@@ -226,38 +226,3 @@ def _end(child: subprocess.Popen[bytes]) -> None:
         except subprocess.TimeoutExpired:
             child.kill()
             child.wait()
-
-
-def _config(settings: Settings, path: Path) -> Path:
-    """The Serve config once it is known to be right, with HTTP_HOST and HTTP_PORT where the settings differ from it.
-
-    Raises:
-        StartError: It cannot be read, or holds what Serve or the application does not take.
-    """
-    import yaml  # noqa: PLC0415
-    from pydantic import ValidationError  # noqa: PLC0415
-    from ray.serve.schema import ServeDeploySchema  # noqa: PLC0415
-
-    from serve_app.app import AppArgs  # noqa: PLC0415
-
-    try:
-        config = yaml.safe_load(path.read_text())
-        schema = ServeDeploySchema.model_validate(config)
-        app = next((app for app in schema.applications if app.name == APP), None)
-        if app is None:
-            raise StartError(f"{path}: should hold an application named {APP}")
-        AppArgs.model_validate(app.args)
-    except OSError as error:
-        raise StartError(f"--config {path}: {error.strerror}") from error
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
-        raise StartError(f"{path}: no YAML: {' '.join(str(error).split())}") from error
-    except ValidationError as error:
-        faults = [f"{path}: {'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()]
-        raise StartError("\n".join(faults)) from error
-    http = {"host": settings.http_host, "port": settings.http_port}
-    if config.get("http_options") == http:
-        return path
-    config["http_options"] = http
-    changed = settings.data_dir / "serve_config.yaml"
-    changed.write_text(yaml.safe_dump(config, sort_keys=False))
-    return changed
