@@ -30,7 +30,8 @@ def encode_mp4(frames: Sequence[Frame], path: Path) -> None:
     """Write the frames as H.264 (yuv420p) with their capture times, relative to the first.
 
     The first frame fixes the size, made even; frames of other sizes are letterboxed into it. Times are whole
-    milliseconds and rise by at least one. A frame that cannot be decoded is left out.
+    milliseconds and rise by at least one, so frames that came in one burst are spread a little. A frame that cannot
+    be decoded is left out.
 
     Args:
         frames: In order of time.
@@ -47,7 +48,10 @@ def encode_mp4(frames: Sequence[Frame], path: Path) -> None:
     # moov in front, so that a browser can seek before it has the whole file
     with av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"}) as container:
         stream = container.add_stream(
-            "libx264", rate=NOMINAL_FPS, options={"preset": "veryfast", "crf": "23", "g": "60"}
+            # Without B-frames, whose decoding times lag behind and make the file's duration end before a last gap.
+            "libx264",
+            rate=NOMINAL_FPS,
+            options={"preset": "veryfast", "crf": "23", "g": "60", "bf": "0"},
         )
         stream.pix_fmt = "yuv420p"
         stream.codec_context.time_base = TIME_BASE

@@ -22,7 +22,10 @@ def main(task: Path, data: Path, output: Path) -> None:
     landmarks = {}
     with vision.FaceLandmarker.create_from_options(options) as landmarker:
         for path in sorted(data.rglob("*.jpg")):
-            rgb = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
+            picture = cv2.imread(str(path))
+            if picture is None:
+                continue
+            rgb = cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
             faces = landmarker.detect(mp.Image(image_format=mp.ImageFormat.SRGB, data=rgb)).face_landmarks
             size_px = np.array([rgb.shape[1], rgb.shape[0]])
             if faces:

@@ -11,7 +11,6 @@ import hashlib
 import importlib.metadata
 import os
 import shutil
-import sys
 import tempfile
 import warnings
 from collections.abc import Sequence
@@ -124,15 +123,21 @@ def _load(weights: Path, *, sha256: str, cache: Path, image_size_px: int, confid
     cuda = torch.cuda.is_available() and weights.suffix in {".pt", ".engine"}
     if weights.suffix == ".engine" and not cuda:
         raise ValueError("an .engine needs CUDA, and there is none")
-    if weights.suffix == ".pt" and not cuda:
+    exported = weights.suffix == ".pt" and not cuda
+    if exported:
         weights = _openvino_export(weights, sha256, cache, image_size_px)
     model: Any = _checkpoint(weights) if weights.suffix == ".pt" else YOLO(weights, task="detect")
     options: dict[str, Any] = {"imgsz": image_size_px, "conf": confidence, "save": False, "verbose": False}
     options |= {"device": 0, "quantize": 16} if cuda else {"device": "cpu"}
     blank = np.zeros((image_size_px, image_size_px, 3), np.uint8)
-    model.predict([blank], **options)
+    try:
+        model.predict([blank], **options)
+    except Exception as error:
+        if exported:
+            raise RuntimeError(f"its export is damaged, remove {weights} and start again: {error}") from error
+        raise
     loaded = model.predictor.model
-    _check_task(loaded.task)
+    _check_task(loaded.task or model.task)  # torch's backend does not say
     wanted = sorted(_labels(loaded.names))
     if not wanted:
         raise ValueError(f"none of its {len(loaded.names)} classes is one of {', '.join(LABELS)}")
@@ -158,8 +163,11 @@ def _openvino_export(weights: Path, sha256: str, cache: Path, image_size_px: int
                 # Ultralytics writes beside the weights, which may lie where nothing may be written.
                 copy = Path(shutil.copyfile(weights, Path(scratch) / "model.pt"))
                 options = {"imgsz": image_size_px, "dynamic": True, "device": "cpu", "verbose": False}
-                made = _checkpoint(copy).export(format="openvino", **options)
-                Path(made).rename(folder)
+                made = Path(_checkpoint(copy).export(format="openvino", **options))
+                for file in made.iterdir():  # or a power cut leaves a whole folder of empty files
+                    with file.open("rb") as written:
+                        os.fsync(written.fileno())
+                made.rename(folder)
     return folder
 
 
@@ -218,5 +226,3 @@ def _keep_quiet(cache: Path) -> None:
     """Stop what the libraries send, print and write at home; before their first import. The environment wins."""
     for name, value in {**_QUIET, "YOLO_CONFIG_DIR": str(cache)}.items():
         os.environ.setdefault(name, value)
-    # OpenVINO reports its import to its makers unless this package is missing; None makes the import fail.
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]

@@ -53,7 +53,7 @@ class Policy:
         self._since_s: dict[Condition, float] = {}
         self._last_frame_s: float | None = None
         self._last_face_s: float | None = None
-        self._face_missing = False
+        self._faceless = 0  # frames in a row without a face
 
     def step(self, observation: Observation, captured_s: float) -> FrameMetrics:
         """Take one frame further.
@@ -70,14 +70,14 @@ class Policy:
         self._last_frame_s = captured_s
 
         face = observation.face
-        faceless = self._face_missing or face is None
+        self._faceless += face is None
         lost = self._last_face_s is None or _passed_s(self._last_face_s, captured_s) >= self._profile.face_lost_s
-        if faceless and lost:
+        if lost and self._faceless > 1:  # one of them says nothing, however far apart frames are
             self._since_s.clear()
         if face is not None:
+            self._faceless = 0
             self._last_face_s = captured_s
             self._take(face, captured_s)
-        self._face_missing = face is None
 
         return FrameMetrics(
             ear=face.ear if face else 0.0,
@@ -91,7 +91,7 @@ class Policy:
     @property
     def state(self) -> str:
         """The driver state in words: what the last frame showed, whether or not it has lasted its time."""
-        if self._last_face_s is None or self._face_missing:
+        if self._last_face_s is None or self._faceless:
             return "no face"
         words: dict[Condition, str] = {"sleeping": "eyes closed", "yawning": "mouth open", "not focus": "head away"}
         return ", ".join(words[name] for name in words if name in self._since_s) or "attentive"

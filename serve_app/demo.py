@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
@@ -32,6 +32,7 @@ from serve_app.synthetic import ClipError, make_clip
 
 START_TIMEOUT_S = 600.0
 LANDED_TIMEOUT_S = 120.0
+RELAY_TIMEOUT_S = 10.0
 PARTS_SETTLE_S = 3.0
 STOP_TIMEOUT_S = 120.0
 """More than the service takes for its orderly end at the most."""
@@ -79,9 +80,10 @@ def _demo(video: str, *, keep: bool) -> int:
         _wait_until_ready(settings, service, log)
         vehicle = uuid.uuid4()
         print(f"Vehicle {vehicle} drives {clip.name} ...")
-        with _Listener(settings.mqtt_broker_port, vehicle):
-            sent = replay(source, vehicles=[vehicle], host="127.0.0.1", port=settings.mqtt_broker_port, progress=None)
-        print(f"Sent {sent[0]}")
+        with _Listener(settings.mqtt_broker_port, vehicle) as listener:
+            [sent] = replay(source, vehicles=[vehicle], host="127.0.0.1", port=settings.mqtt_broker_port, progress=None)
+            listener.wait_for(sent.frames)
+        print(f"Sent {sent}")
         _print_trip(settings, vehicle)
         if keep:
             print(f"\nThe service is up: {settings.public_url}/docs, broker 127.0.0.1:{settings.mqtt_broker_port}.")
@@ -138,11 +140,17 @@ class _Listener:
         self._client.subscribe([(self._alert, 1), (f"base64/{vehicle}", 0)])
         self._client.loop_start()
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> Self:
         self._began_s = time.monotonic()
+        return self
+
+    def wait_for(self, frames: int) -> None:
+        """Return when so many frames are relayed, or none comes any more."""
+        end_s = time.monotonic() + RELAY_TIMEOUT_S
+        while self._relayed < frames and time.monotonic() < end_s:
+            time.sleep(0.1)
 
     def __exit__(self, *_: object) -> None:
-        time.sleep(1.0)  # what is on its way
         self._client.disconnect()
         self._client.loop_stop()
         print(f"Relayed {self._relayed} frames")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import paho.mqtt.client as mqtt
 import pytest
+from paho.mqtt.enums import CallbackAPIVersion
 
 from serve_app.adapters.mqtt import AVAILABLE_TOPIC, BrokerAddress, MqttConnection
 from tests import servers
@@ -41,7 +42,7 @@ def device(port: int) -> Iterator[tuple[mqtt.Client, list[Message]]]:
     """Any other client, and what it hears."""
     heard: list[Message] = []
     ready = threading.Event()
-    client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2)
+    client = mqtt.Client(CallbackAPIVersion.VERSION2)
     client.on_message = lambda _client, _data, message: heard.append((message.topic, bytes(message.payload)))
     client.on_subscribe = lambda *_: ready.set()
     client.connect("127.0.0.1", port)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ def service(
     tmp_path_factory: pytest.TempPathFactory, mosquitto: servers.Server, mariadb: servers.MariaDb, gcs: servers.Gcs
 ) -> Iterator[Service]:
     """The service on mosquitto, MariaDB and fake-gcs-server."""
-    settings = {
+    settings: dict[str, Any] = {
         "MQTT_BROKER_URL": "127.0.0.1",
         "MQTT_BROKER_PORT": str(mosquitto.port),
         "MYSQL_HOST": f"127.0.0.1:{mariadb.port}",

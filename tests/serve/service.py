@@ -16,7 +16,7 @@ import urllib.request
 import uuid
 from base64 import b64decode
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -25,6 +25,7 @@ import cv2
 import numpy as np
 import paho.mqtt.client as mqtt
 import pytest
+from paho.mqtt.enums import CallbackAPIVersion
 
 from tests.servers import free_port
 from tests.waiting import eventually
@@ -125,7 +126,7 @@ class Devices:
         self.heard: dict[str, list[bytes]] = defaultdict(list)
         self.relayed: dict[str, list[str]] = defaultdict(list)
         self._lock = threading.Lock()
-        self._sender, self._listener = (mqtt.Client(mqtt.CallbackAPIVersion.VERSION2) for _ in range(2))
+        self._sender, self._listener = (mqtt.Client(CallbackAPIVersion.VERSION2) for _ in range(2))
         self._sender.max_inflight_messages_set(0)
         subscribed = threading.Event()
         self._listener.on_message = self._on_message
@@ -157,7 +158,7 @@ class Devices:
         """Any message at QoS 0."""
         self._sender.publish(topic, payload)
 
-    def play(self, streams: dict[uuid.UUID, Sequence[bytes]], fps: float) -> None:
+    def play(self, streams: Mapping[uuid.UUID, Sequence[bytes]], fps: float) -> None:
         """Send each vehicle's frames at this rate, all vehicles in step."""
         began_s = time.monotonic()
         for i in range(max(len(frames) for frames in streams.values())):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import datetime as dt
 import os
 import re
 import shutil
@@ -15,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from serve_app.synthetic import FPS, Clip
-from tests.serve.rows import check_condition
+from tests.serve.rows import check_condition, stored
 from tests.serve.service import PROJECT
 
 
@@ -35,14 +34,11 @@ def test_the_demo_lands_the_trip_that_its_clip_shows(clip: Clip, tmp_path: Path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Relayed 375 frames" in done.stdout
     with contextlib.closing(sqlite3.connect(tmp_path / "dms.sqlite3")) as database:
-        database.row_factory = sqlite3.Row
-        [video] = database.execute("SELECT * FROM videos").fetchall()
-        found = database.execute("SELECT * FROM alerts ORDER BY time").fetchall()
-    rows = [{**row, "time": dt.datetime.fromisoformat(row["time"])} for row in found]
+        url, rows = stored(database)
     ends = {interval.what: int(interval.end_s * FPS) - 1 for interval in clip.truth}
-    check_condition(rows, video["url"], "sleep_duration", until=ends["eyes closed"])
-    check_condition(rows, video["url"], "yawning_duration", until=ends["mouth open"])
-    check_condition(rows, video["url"], "focus_duration", until=ends["head away"])
+    check_condition(rows, url, "sleep_duration", until=ends["eyes closed"])
+    check_condition(rows, url, "yawning_duration", until=ends["mouth open"])
+    check_condition(rows, url, "focus_duration", until=ends["head away"])
     cups = sum(row["object_detected"] == "bottle" for row in rows)
     assert cups == (0 if '"object_model":"none"' in done.stdout else pytest.approx(37, abs=4))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ from playwright.sync_api import Page, sync_playwright
 from serve_app.simulator import load_source
 from serve_app.synthetic import FPS, Clip
 from tests import servers
-from tests.serve.rows import check_condition
+from tests.serve.rows import check_condition, seqs
 from tests.serve.service import Devices, Service, sha256
 from tests.waiting import eventually
 
@@ -63,8 +62,10 @@ def test_the_yawn_of_the_clip_from_kaer_morhen(
     source = load_source(shared / "data/dev/videos/kaermorh_yawn.mp4")
     frames = [frame.jpeg for frame in source]
     video, rows = drive(service, devices, mariadb, uuid.uuid4(), frames, 24)
-    yawning = [row["at_s"] for row in rows if row["yawning_duration"] > 0]
-    late = [row["at_s"] for row in rows if row["at_s"] > 8.0 and (row["yawning_duration"] or row["sleep_duration"])]
+    at_s = [seq / 24 for seq in seqs(rows, video["url"])]  # of the clip, whenever the frame arrived
+    yawning = [s for s, row in zip(at_s, rows, strict=True) if row["yawning_duration"]]
+    sleeping = [s for s, row in zip(at_s, rows, strict=True) if row["sleep_duration"]]
+    late = [s for s in (*yawning, *sleeping) if s > 8.0]
     print(f"\nyawning flagged from {yawning[0]:.1f} to {yawning[-1]:.1f} s; yawning or sleeping after 8 s: {late}")
     assert 1.5 < yawning[0] < 4.0 and yawning[-1] < 8.0
     assert not late
@@ -92,7 +93,7 @@ def test_a_trip_that_closes_while_database_and_storage_are_down_lands_when_they_
         mariadb.start()
     video = eventually(lambda: _video(service, mariadb, vehicle), 90)
     assert video, "the trip landed"
-    rows = _rows(mariadb, service, "SELECT * FROM alerts WHERE video_id = %s", video["id"])
+    rows = _alerts(mariadb, service, video)
     check_condition(rows, video["url"], "sleep_duration", until=len(frames) - 1)
     assert eventually(lambda: service.json("/healthz")["storage"] == "ok")
     assert service.get(f"/footage/{_name(video)}", Range="bytes=0-99")[0] == 206
@@ -101,21 +102,19 @@ def test_a_trip_that_closes_while_database_and_storage_are_down_lands_when_they_
 def drive(
     service: Service, devices: Devices, mariadb: servers.MariaDb, vehicle: uuid.UUID, frames: list[bytes], fps: float
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """A trip of these frames: its `videos` row, and its `alerts` rows, each with `at_s` since the first frame."""
+    """A trip of these frames: its `videos` row, and its `alerts` rows."""
     devices.open(vehicle)
-    began = dt.datetime.now(dt.UTC).replace(tzinfo=None)
     devices.play({vehicle: frames}, fps)
     devices.close(vehicle)
     video = eventually(lambda: _video(service, mariadb, vehicle), 60)
     assert video, "the trip landed"
-    rows = _rows(mariadb, service, "SELECT * FROM alerts WHERE video_id = %s ORDER BY time, id", video["id"])
-    return video, [{**row, "at_s": (row["time"] - began).total_seconds()} for row in rows]
+    return video, _alerts(mariadb, service, video)
 
 
 def play(page: Page, url: str, *, seek_s: float) -> dict[str, float]:
     """Load the video in a page of its own origin, play it for a moment, seek; what the player says."""
     page.goto(url.split("/footage/", maxsplit=1)[0] + "/docs")
-    return page.evaluate(
+    played: dict[str, float] = page.evaluate(
         """async ([url, seek]) => {
             const video = document.createElement('video');
             video.muted = true; video.src = url; document.body.append(video);
@@ -135,6 +134,7 @@ def play(page: Page, url: str, *, seek_s: float) -> dict[str, float]:
         }""",
         [url, seek_s],
     )
+    return played
 
 
 def _name(video: dict[str, Any]) -> str:
@@ -144,6 +144,10 @@ def _name(video: dict[str, Any]) -> str:
 def _video(service: Service, mariadb: servers.MariaDb, vehicle: uuid.UUID) -> dict[str, Any] | None:
     query = "SELECT v.* FROM videos v JOIN vehicles k ON k.id = v.vehicle_id WHERE k.uuid = %s"
     return next(iter(_rows(mariadb, service, query, str(vehicle))), None)
+
+
+def _alerts(mariadb: servers.MariaDb, service: Service, video: dict[str, Any]) -> list[dict[str, Any]]:
+    return _rows(mariadb, service, "SELECT * FROM alerts WHERE video_id = %s ORDER BY time, id", video["id"])
 
 
 def _rows(mariadb: servers.MariaDb, service: Service, query: str, *args: object) -> list[dict[str, Any]]:

@@ -22,8 +22,11 @@ def test_detectors_go_from_one_to_two_and_back_to_one(tmp_path: Path) -> None:
         vehicles = [uuid.uuid4() for _ in range(8)]
         for vehicle in vehicles:
             devices.open(vehicle)
-        # 120 frames a second for 30 s, where two replicas do 100: more than enough until it ends
-        devices.play(dict.fromkeys(vehicles, blank(30) * 15), 15)
+        pictures = blank(30) * 2
+        for _ in range(15):  # 120 frames a second, where one replica does 50 and two do 100
+            devices.play(dict.fromkeys(vehicles, pictures), 15)
+            if 2 in seen:
+                break
         for vehicle in vehicles:
             devices.close(vehicle)
         eventually(lambda: len(seen) >= 3, 90)

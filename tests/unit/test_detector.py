@@ -20,7 +20,7 @@ from tests.waiting import until
 
 
 class Stages:
-    """Both models: a face of the picture's width, no objects; `before` is called first."""
+    """Both models: a face and a phone of the picture's width; `before` is called first."""
 
     def __init__(self, before: Callable[[], object] = lambda: None) -> None:
         self.before = before
@@ -34,18 +34,19 @@ class Stages:
 
     def detect(self, images: Sequence[Any]) -> list[tuple[Detection, ...]]:
         """See `ObjectStage`."""
-        return [() for _ in images]
+        return [(Detection("phone", 0.9, (0.0, 0.0, float(image.shape[1]), 1.0)),) for image in images]
 
 
 def test_every_frame_has_its_own_answer_and_a_broken_one_harms_no_other() -> None:
     huge = bytearray(jpeg(8, 8))
     at = huge.find(b"\xff\xc0")
     huge[at + 5 : at + 9] = b"\xff\xff\xff\xff"  # more pixels than OpenCV takes: it raises
-    models = Models(Stages(), None)
+    models = Models(Stages(), Stages())
     answers = asyncio.run(models.observe([jpeg(64, 48), TINY_JPEG, bytes(huge), jpeg(32, 24)]))
     first, tiny, too_big, last = answers
-    assert isinstance(first, Observation) and first.face and first.face.xyxy[2] == 64.0
-    assert isinstance(last, Observation) and last.face and last.face.xyxy[2] == 32.0
+    for answer, width_px in ((first, 64.0), (last, 32.0)):
+        assert isinstance(answer, Observation) and answer.face
+        assert answer.face.xyxy[2] == width_px == answer.detections[0].xyxy[2]
     assert isinstance(tiny, Unreadable)
     assert isinstance(too_big, Unreadable) and "\n" not in too_big.reason
 
@@ -75,28 +76,34 @@ def test_no_more_batches_are_decoded_than_the_models_can_be_fed_with(monkeypatch
 
 @pytest.mark.parametrize("where", ["decoder", "models"])
 def test_a_hang_is_seen_wherever_it_is(monkeypatch: pytest.MonkeyPatch, where: str) -> None:
-    clock, go_on = FakeClock(), threading.Event()
+    clock, entered, go_on = FakeClock(), threading.Event(), threading.Event()
     monkeypatch.setattr(detector, "time", SimpleNamespace(monotonic=clock))
+
+    def hang() -> None:
+        entered.set()
+        go_on.wait()
 
     def decode(_: bytes) -> Any:
         if where == "decoder":
-            go_on.wait()
+            hang()
         return np.zeros((4, 4, 3), np.uint8)
 
     monkeypatch.setattr(detector, "_decode", decode)
 
     async def story() -> None:
-        models = Models(Stages(go_on.wait), None)
+        models = Models(Stages(hang if where == "models" else lambda: None), None)
         clock.now_s += 10 * STUCK_AFTER_S
         models.check()  # nothing to do for long is no hang
         call = asyncio.create_task(models.observe([b"a"]))
-        await asyncio.sleep(0.05)
-        models.check()
-        clock.now_s += STUCK_AFTER_S + 1
-        with pytest.raises(RuntimeError, match="takes over 30 s"):
+        try:
+            await until(entered.is_set)
             models.check()
-        go_on.set()
-        await call
+            clock.now_s += STUCK_AFTER_S + 1
+            with pytest.raises(RuntimeError, match="takes over 30 s"):
+                models.check()
+        finally:
+            go_on.set()
+            await call
         models.check()
 
     asyncio.run(story())

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import av
+import cv2
+import numpy as np
 import pytest
 from numpy.typing import NDArray
 
@@ -24,6 +26,7 @@ class Mp4:
     pix_fmt: str | None
     size: tuple[int, int]
     times_s: list[float]
+    duration_s: float
     pictures: list[NDArray[Any]]
 
 
@@ -38,6 +41,7 @@ def written(folder: Path, frames: Sequence[Frame]) -> Mp4:
             stream.codec_context.pix_fmt,
             (stream.width, stream.height),
             [picture.time for picture in decoded if picture.time is not None],
+            (container.duration or 0) / av.time_base,
             [picture.to_ndarray(format="gray") for picture in decoded],
         )
 
@@ -67,9 +71,22 @@ def test_the_pictures_are_in_order_of_time(tmp_path: Path) -> None:
     assert greys == pytest.approx([20 + 10 * number for number in range(20)], abs=8)
 
 
-def test_gaps_stay_gaps(tmp_path: Path) -> None:
-    mp4 = written(tmp_path, at(0.0, 0.1, 3600.0, 3600.1))
-    assert mp4.times_s == pytest.approx([0.0, 0.1, 3600.0, 3600.1], abs=0.001)
+@pytest.mark.parametrize("tail_s", [[], [0.1], [0.1, 0.2]])
+def test_gaps_stay_gaps(tmp_path: Path, tail_s: list[float]) -> None:
+    times_s = [0.0, 0.1, 0.2, *(3600.0 + after_s for after_s in [0.0, *tail_s])]
+    mp4 = written(tmp_path, at(*times_s))
+    assert mp4.times_s == pytest.approx(times_s, abs=0.001)
+    assert mp4.duration_s == pytest.approx(times_s[-1], abs=0.2), "a player can seek to the last picture"
+
+
+def test_colours_are_those_of_the_frames(tmp_path: Path) -> None:
+    picture = np.zeros((48, 64, 3), np.uint8)
+    picture[:] = (20, 40, 200)  # BGR
+    red = cv2.imencode(".jpg", picture)[1].tobytes()
+    encode_mp4([frame(0, 0.0, red)], tmp_path / "footage.mp4")
+    with av.open(str(tmp_path / "footage.mp4")) as container:
+        [shown] = [picture.to_ndarray(format="bgr24") for picture in container.decode(video=0)]
+    assert shown.mean(axis=(0, 1)) == pytest.approx((20, 40, 200), abs=12)
 
 
 def test_times_rise_by_a_millisecond_at_least(tmp_path: Path) -> None:

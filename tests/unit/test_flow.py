@@ -351,7 +351,7 @@ def test_a_call_that_waits_for_a_detector_to_start_costs_no_frame(run: Run, monk
     run(story)
 
 
-@pytest.mark.parametrize("death", [OutOfMemoryError("killed"), NodeDiedError("gone"), RayActorError()])
+@pytest.mark.parametrize("death", [OutOfMemoryError("killed"), NodeDiedError("gone"), RayActorError()])  # type: ignore[no-untyped-call]
 def test_a_frame_that_kills_detectors_in_any_way_is_isolated(run: Run, death: Exception) -> None:
     async def story(w: World) -> None:
         whole = w.detectors.detect

@@ -205,5 +205,5 @@ class CannotName(FakeFootageStore):
 def test_a_url_that_fails_does_not_lose_the_part(world: World) -> None:
     world.footage = CannotName()
     world.flusher.submit(part())
-    assert world.idle.acquire(timeout=2), "it is pending for ever and nobody works on it"
+    assert world.idle.acquire(timeout=10), "it is pending for ever and nobody works on it"
     assert list(world.footage.objects) == [NAME]

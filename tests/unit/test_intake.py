@@ -156,10 +156,15 @@ def test_the_relay_has_the_very_bytes_received() -> None:
 
 def test_a_frame_is_relayed_before_it_is_handed_on() -> None:
     order: list[str] = []
+
+    def relay(_topic: str, _payload: bytes) -> bool:
+        order.append("relay")
+        return True
+
     intake = Intake(
         limits=FrameLimits(max_bytes=4096, max_pixels=4096),
         max_vehicles=1,
-        relay=lambda _topic, _payload: order.append("relay") is None,
+        relay=relay,
         emit=lambda item: order.append("frame" if item.frame else "open"),
     )
     intake.message("open_stream", NAME.encode())

@@ -139,6 +139,15 @@ def test_a_single_frame_without_a_face_ends_nothing() -> None:
     assert policy.step(observation(**CLOSED), 1.6).sleep_duration_s == pytest.approx(1.6)
 
 
+@pytest.mark.parametrize("fps", [2, 4, 10])
+def test_a_single_frame_without_a_face_ends_nothing_at_any_rate(fps: int) -> None:
+    policy = legacy()
+    drive(policy, *during(0, 2, observation(**CLOSED), fps=fps))
+    assert policy.step(NO_FACE, 2 + 1 / fps).conditions == ("sleeping",)
+    late_s = 2 + 1 / fps + max(1 / fps, 0.45)  # the network held the next one up
+    assert policy.step(observation(**CLOSED), late_s).sleep_duration_s == pytest.approx(late_s)
+
+
 def test_four_tenths_without_a_face_end_nothing() -> None:
     policy = legacy()
     drive(policy, *during(0, 2, observation(**CLOSED)), *during(2.1, 2.4, NO_FACE))
@@ -160,12 +169,14 @@ def test_a_face_that_comes_back_after_half_a_second_begins_anew() -> None:
 
 
 def test_a_gap_of_one_second_ends_nothing_and_a_longer_one_everything() -> None:
-    policy = legacy()
-    drive(policy, *during(0, 2, observation(**CLOSED)))
-    assert policy.step(observation(**CLOSED), 3.0).sleep_duration_s == pytest.approx(3.0)
-    assert not policy.step(observation(**CLOSED), 4.1).flagged, "a gap of 1.1 s is unknown time"
-    assert policy.state == "eyes closed", "what the last frame showed"
-    assert policy.step(observation(**CLOSED), 5.1).sleep_duration_s == pytest.approx(1.0)
+    policy, all_three = legacy(), observation(**CLOSED, **OPEN_MOUTH, **AWAY)
+    drive(policy, *during(0, 2, all_three))
+    kept = policy.step(all_three, 3.0)
+    assert (kept.sleep_duration_s, kept.yawning_duration_s, kept.focus_duration_s) == pytest.approx((3.0, 3.0, 3.0))
+    assert not policy.step(all_three, 4.1).flagged, "a gap of 1.1 s is unknown time"
+    assert policy.state == "eyes closed, mouth open, head away", "what the last frame showed"
+    again = policy.step(all_three, 5.1)
+    assert (again.sleep_duration_s, again.yawning_duration_s, again.focus_duration_s) == pytest.approx((1.0, 1.0, 1.0))
 
 
 def test_uneven_frame_times_are_measured_not_counted() -> None:
