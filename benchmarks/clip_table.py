@@ -1,6 +1,6 @@
 """What the service sees of a clip, half second by half second: eyes, mouth, head, objects, and what would be flagged.
 
-    python benchmarks/clip_table.py CLIP.mp4
+    python -m benchmarks.clip_table CLIP.mp4
 
 Runs the models and the policy of the service over the clip's frames, without broker, Ray or stores. The numbers are
 medians of the frames with a face; `flagged` counts frames in which a condition has lasted its time, or an object is

@@ -1,14 +1,13 @@
 """How right the face stage is on labelled pictures, and what the thresholds of `models.packs` rest on.
 
-    python benchmarks/face_accuracy.py --models DIR --data DIR [--reference landmarks.npz] [--clip FILE ...]
+    python -m benchmarks.face_accuracy --models DIR --data DIR [--reference landmarks.npz]
 
-`--data` is the folder of the dev pictures, `--reference` comes from `mediapipe_reference.py`.
+`--data` is the folder of the dev pictures, `--reference` comes from `mediapipe_reference.py`. For a clip: `clip_table`.
 """
 
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +16,6 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the project is not installed
 
 from models.face import FaceModel
 from models.packs import PACKS, FacePack
@@ -29,8 +26,6 @@ Image = NDArray[np.uint8]
 _LABELLED = "yawn_eye_sehyunlee_test"
 _CLOSED, _OPEN, _YAWN = 0, 1, 2
 _OUTER_EYE_CORNERS = (33, 263)
-_TABLE_STEP_S = 0.5
-_EVERY_NTH_FRAME = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +43,6 @@ def main() -> None:
     parser.add_argument("--models", type=Path, required=True)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--reference", type=Path)
-    parser.add_argument("--clip", type=Path, action="append", default=[])
     arguments = parser.parse_args()
     pictures = sorted(arguments.data.rglob("*.jpg"))
     for pack in PACKS.values():
@@ -60,8 +54,6 @@ def main() -> None:
         print_awake(model, pictures)
         if arguments.reference:
             print_agreement(model, arguments.data, arguments.reference)
-        for clip in arguments.clip:
-            print_clip(model, clip)
 
 
 def read_labels(model: FaceModel, folder: Path) -> Iterator[Labelled]:
@@ -132,35 +124,6 @@ def print_agreement(model: FaceModel, data: Path, reference: Path) -> None:
         f"landmarks against the reference, {len(distances)} pictures with a face in both ({missed} only there):"
         f" distance / outer eye distance {spread(distances, '.4f')}, above 0.05 in {sum(d > 0.05 for d in distances)}"
     )
-
-
-def print_clip(model: FaceModel, clip: Path) -> None:
-    """Medians of each half second; EAR and MAR also smallest and largest."""
-    print(f"{clip.name}\n   s  faces    EAR  (min..max)     MAR  (min..max)   yaw  pitch  roll")
-    rows: dict[int, list[Face | None]] = {}
-    for time_s, image in frames(clip):
-        rows.setdefault(int(time_s / _TABLE_STEP_S), []).extend(model.observe([image]))
-    for step, seen in rows.items():
-        faces = [face for face in seen if face]
-        line = f"{step * _TABLE_STEP_S:4.1f}   {len(faces)}/{len(seen)}"
-        if faces:
-            ear, mar, *angles = (
-                [getattr(face, name) for face in faces] for name in ("ear", "mar", "yaw_deg", "pitch_deg", "roll_deg")
-            )
-            line += "".join(f"   {np.median(v):.2f} ({min(v):.2f}..{max(v):.2f})" for v in (ear, mar))
-            line += "".join(f"  {np.median(v):4.0f}" for v in angles)
-        print(line)
-
-
-def frames(clip: Path) -> Iterator[tuple[float, Image]]:
-    """Every third frame with its time in seconds."""
-    video = cv2.VideoCapture(str(clip))
-    fps = video.get(cv2.CAP_PROP_FPS)
-    number = 0
-    while video.grab():
-        if number % _EVERY_NTH_FRAME == 0:
-            yield number / fps, video.retrieve()[1].astype(np.uint8)
-        number += 1
 
 
 def read(path: Path) -> Image:

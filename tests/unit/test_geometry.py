@@ -11,34 +11,56 @@ from models import geometry
 
 Points = NDArray[np.float64]
 
+# MediaPipe's canonical face model, by the numbers of its points. These numbers and places are copied from there and
+# not from the code under test.
+LEFT_EYE, RIGHT_EYE, NOSE, LEFT_OF_MOUTH, RIGHT_OF_MOUTH, CHIN = POSE_POINTS = (33, 263, 1, 61, 291, 199)
+CANONICAL_FACE_CM = np.array(
+    [
+        (-4.445859, 2.663991, 3.173422),
+        (4.445859, 2.663991, 3.173422),
+        (0.0, -1.126865, 7.475604),
+        (-2.456206, -4.342621, 4.283884),
+        (2.456206, -4.342621, 4.283884),
+        (0.0, -7.942194, 5.181173),
+    ]
+)
+
+# Who looks straight at the camera has this pitch against the canonical model.
+STRAIGHT_PITCH_DEG = -10
+
 
 def mesh(numbers: tuple[int, ...], outline: list[tuple[float, float]], points: Points | None = None) -> Points:
-    """A mesh with the given points at the given places, the rest at 0 or as in `points`."""
-    result = np.zeros((478, 3)) if points is None else points
+    """A mesh with the given points at the given places, the rest far away or as in `points`."""
+    result = np.full((478, 3), -5000.0) if points is None else points
     result[list(numbers), :2] = outline
     return result
 
 
 def seen(*, yaw: float, pitch: float, roll: float, distance_cm: float = 50) -> Points:
     """The mesh of a face with this pose in a 640x480 picture, through a lens of about 56 degrees."""
-    face = (geometry.STRAIGHT_FACE_CM - geometry.STRAIGHT_FACE_CM.mean(axis=0)) * [1, -1, -1]
+    face = (CANONICAL_FACE_CM - CANONICAL_FACE_CM.mean(axis=0)) * [1, -1, -1]
     # Each turn on its own, by the right hand about x (picture's right), y (down) and z (away from the camera).
-    for axis, deg in (((0, 0, 1), roll), ((-1, 0, 0), pitch), ((0, -1, 0), yaw)):
+    turns = (((-1, 0, 0), STRAIGHT_PITCH_DEG), ((0, 0, 1), roll), ((-1, 0, 0), pitch), ((0, -1, 0), yaw))
+    for axis, deg in turns:
         face = face @ cv2.Rodrigues(np.radians(deg) * np.array(axis, dtype=float))[0].T
     face = face + np.array([0, 0, distance_cm])
-    return mesh(geometry.POSE_POINTS, face[:, :2] / face[:, 2:] * 600 + [320, 240])
+    return mesh(POSE_POINTS, face[:, :2] / face[:, 2:] * 600 + [320, 240])
 
 
 def test_eye_opening_is_height_over_width_and_the_mean_of_both_eyes() -> None:
-    left = [(0.0, 0.0), (10.0, -3.0), (20.0, -3.0), (30.0, 0.0), (20.0, 3.0), (10.0, 3.0)]
-    shut = [(100.0, 0.0), (110.0, 0.0), (120.0, 0.0), (130.0, 0.0), (120.0, 0.0), (110.0, 0.0)]
+    left = [(5.0, 7.0), (15.0, 4.0), (25.0, 4.0), (35.0, 7.0), (25.0, 10.0), (15.0, 10.0)]
+    shut = [(105.0, 7.0), (115.0, 7.0), (125.0, 7.0), (135.0, 7.0), (125.0, 7.0), (115.0, 7.0)]
     points = mesh((33, 160, 158, 133, 153, 144), left)
     points = mesh((362, 385, 387, 263, 373, 380), shut, points)
     assert geometry.eye_aspect_ratio(points) == pytest.approx((0.2 + 0.0) / 2)
+    # Another height at each place, so that every point counts in both eyes.
+    wide = [(105.0, 7.0), (115.0, 1.0), (125.0, -1.0), (145.0, 7.0), (125.0, 17.0), (115.0, 11.0)]
+    points = mesh((362, 385, 387, 263, 373, 380), wide, points)
+    assert geometry.eye_aspect_ratio(points) == pytest.approx((0.2 + (10 + 18) / (2 * 40)) / 2)
 
 
 def test_mouth_opening_is_the_sum_of_three_heights_over_twice_the_width() -> None:
-    outline = [(0, 0), (10, -10), (20, -15), (30, -10), (40, 0), (30, 10), (20, 15), (10, 10)]
+    outline = [(50, 90), (60, 80), (70, 75), (80, 81), (90, 90), (80, 101), (70, 105), (60, 100)]
     points = mesh((61, 39, 0, 269, 291, 405, 17, 181), [(float(x), float(y)) for x, y in outline])
     assert geometry.mouth_aspect_ratio(points) == pytest.approx((20 + 30 + 20) / (2 * 40))
 
@@ -83,11 +105,9 @@ def test_the_pose_that_was_put_in_comes_out(pose: tuple[float, float, float]) ->
 
 def test_signs_are_those_of_the_picture() -> None:
     straight = seen(yaw=0, pitch=0, roll=0)
-    nose = geometry.POSE_POINTS[2]
-    eyes = list(geometry.POSE_POINTS[:2])
-    assert seen(yaw=20, pitch=0, roll=0)[nose, 0] > straight[nose, 0], "the nose goes to the right of the picture"
-    assert seen(yaw=0, pitch=20, roll=0)[nose, 1] < straight[nose, 1], "the nose goes up"
-    tilted = seen(yaw=0, pitch=0, roll=20)[eyes, 1]
+    assert seen(yaw=20, pitch=0, roll=0)[NOSE, 0] > straight[NOSE, 0], "the nose goes to the right of the picture"
+    assert seen(yaw=0, pitch=20, roll=0)[NOSE, 1] < straight[NOSE, 1], "the nose goes up"
+    tilted = seen(yaw=0, pitch=0, roll=20)[[LEFT_EYE, RIGHT_EYE], 1]
     assert tilted[1] > tilted[0], "the eye at the right of the picture is lower"
 
 
