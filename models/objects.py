@@ -133,9 +133,9 @@ def _load(weights: Path, *, sha256: str, cache: Path, image_size_px: int, confid
     try:
         model.predict([blank], **options)
     except Exception as error:
-        if exported:
-            raise RuntimeError(f"its export is damaged, remove {weights} and start again: {error}") from error
-        raise
+        if not exported:
+            raise
+        raise RuntimeError(f"its export is damaged, remove {weights} and start again: {error}") from error
     loaded = model.predictor.model
     _check_task(loaded.task or model.task)  # torch's backend does not say
     wanted = sorted(_labels(loaded.names))

@@ -155,7 +155,8 @@ def _serve(settings: Settings, config: Path) -> int:
     )
     try:
         failure = _wait_until_ready(child, stop)
-        if not failure and not stop.is_set():
+        ready = not failure and not stop.is_set()
+        if ready:
             at = settings.mqtt
             broker = f"{at.host}:{at.port}" if at else f"embedded at 127.0.0.1:{settings.mqtt_broker_port}"
             host = f"[{settings.http_host}]" if ":" in settings.http_host else settings.http_host
@@ -163,7 +164,7 @@ def _serve(settings: Settings, config: Path) -> int:
             failure = _wait_for_end(child, stop)
         if failure:
             _log.error("%s", failure)
-        stored = _drain(settings)
+        stored = _drain(settings, was_ready=ready)
         return 0 if stored and not failure else 1
     finally:
         _end(child)
@@ -194,15 +195,17 @@ def _wait_for_end(child: subprocess.Popen[bytes], stop: threading.Event) -> str 
     return None
 
 
-def _drain(settings: Settings) -> bool:
+def _drain(settings: Settings, *, was_ready: bool) -> bool:
     """Have the open trips flushed; whether all of them are stored."""
     from ray import serve  # noqa: PLC0415
 
     grace_s = settings.shutdown_grace_s
     app = serve.status().applications.get(APP)
-    gateways = app.deployments.get("Gateway") if app else None
+    if app is None:
+        return True
+    gateways = app.deployments.get("Gateway")
     states: set[str] = {*gateways.replica_states} if gateways else set()
-    if "RUNNING" not in states:  # nobody could open a trip
+    if not was_ready and "RUNNING" not in states:  # there never was anyone who could open a trip
         return True
     _log.info("ending: open trips are flushed for up to %.0f s", grace_s)
     try:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable
 
 import pytest
 
@@ -12,18 +10,12 @@ from serve_app import registrar as registrar_module
 from serve_app.registrar import Registrar
 from tests.builders import vehicle_id
 from tests.fakes.stores import FakeMetricsStore
+from tests.waiting import eventually
 
 
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registrar_module, "RETRY_S", 0.001)
-
-
-def until(condition: Callable[[], object]) -> None:
-    end_s = time.monotonic() + 10.0
-    while not condition():
-        assert time.monotonic() < end_s
-        time.sleep(0.001)
 
 
 def test_vehicles_are_registered_though_the_database_fails() -> None:
@@ -32,7 +24,7 @@ def test_vehicles_are_registered_though_the_database_fails() -> None:
     registrar = Registrar(lambda: store)
     for number in range(5):
         registrar.register(vehicle_id(number))
-    until(lambda: store.vehicles == {vehicle_id(number) for number in range(5)})
+    assert eventually(lambda: store.vehicles == {vehicle_id(number) for number in range(5)})
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
@@ -41,7 +33,7 @@ def test_an_error_without_a_text_does_not_end_it() -> None:
     store.failures = [TimeoutError()]
     registrar = Registrar(lambda: store)
     registrar.register(vehicle_id())
-    until(lambda: store.vehicles)
+    assert eventually(lambda: store.vehicles)
 
 
 def test_a_vehicle_that_opens_again_and_again_keeps_no_other_out(
@@ -60,4 +52,4 @@ def test_a_vehicle_that_opens_again_and_again_keeps_no_other_out(
         registrar.register(vehicle_id(number))
     assert str(vehicle_id(3)) in caplog.text, "the fourth is said to be left out"
     go_on.set()
-    until(lambda: store.vehicles == {vehicle_id(number) for number in range(3)})
+    assert eventually(lambda: store.vehicles == {vehicle_id(number) for number in range(3)})

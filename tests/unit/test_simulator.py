@@ -82,8 +82,14 @@ def test_a_video_keeps_its_own_times_which_begin_at_0(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("turned_deg", [90, 180, 270])
 def test_a_video_that_a_phone_recorded_turned_is_sent_upright(tmp_path: Path, turned_deg: int) -> None:
-    lying = video(tmp_path / "lying.mp4", times_ms=[0])
-    path = tmp_path / "turned.mp4"
+    corner = np.zeros((48, 64, 3), np.uint8)
+    corner[:24, :32] = 255
+    lying, path = tmp_path / "lying.mp4", tmp_path / "turned.mp4"
+    with av.open(lying, "w") as file:
+        stream = file.add_stream("libx264", rate=30)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        file.mux(stream.encode(av.VideoFrame.from_ndarray(corner, format="bgr24")))
+        file.mux(stream.encode())
     with av.open(lying) as source, av.open(path, "w") as file:
         stream = file.add_stream_from_template(source.streams.video[0])
         stream.set_display_rotation(turned_deg)
@@ -96,6 +102,7 @@ def test_a_video_that_a_phone_recorded_turned_is_sent_upright(tmp_path: Path, tu
     reader.release()
     [sent] = load_source(path)
     assert decoded(sent.jpeg).shape == upright.shape
+    assert np.abs(decoded(sent.jpeg).astype(int) - upright).mean() < 2, "the white corner is where a player shows it"
 
 
 def test_a_video_can_be_read_again(tmp_path: Path) -> None:
