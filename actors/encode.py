@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,7 +26,7 @@ class NothingToEncodeError(ValueError):
     """Not one of the frames could be decoded."""
 
 
-def encode_mp4(frames: Sequence[Frame], path: Path) -> None:
+def encode_mp4(frames: Iterable[Frame], path: Path) -> None:
     """Write the frames as H.264 (yuv420p) with their capture times, relative to the first.
 
     The first frame fixes the size, made even; frames of other sizes are letterboxed into it. Times are whole
@@ -75,8 +75,21 @@ def encode_mp4(frames: Sequence[Frame], path: Path) -> None:
             video_frame.pts, video_frame.time_base = last_ms, TIME_BASE
             container.mux(stream.encode(video_frame))
         if size is None:
-            raise NothingToEncodeError(f"none of {len(frames)} frames could be decoded")
+            raise NothingToEncodeError("there is no picture that can be decoded")
         container.mux(stream.encode(None))
+
+
+def encode_black(path: Path) -> None:
+    """Write an MP4 of one black picture, for rows whose pictures are lost.
+
+    Args:
+        path: As in `encode_mp4`.
+    """
+    import cv2  # noqa: PLC0415 - as above
+    import numpy as np  # noqa: PLC0415
+
+    _, jpeg = cv2.imencode(".jpg", np.zeros((240, 320, 3), np.uint8))
+    encode_mp4([Frame(0, 0.0, jpeg.tobytes())], path)
 
 
 def _even(side_px: float) -> int:

@@ -7,16 +7,17 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeVar
+from uuid import UUID
 
-from tenacity import RetryCallState, Retrying, retry_if_not_exception_type, wait_exponential_jitter
+from tenacity import RetryCallState, Retrying, wait_exponential_jitter
 
-from actors.encode import NothingToEncodeError, encode_mp4
+from actors.encode import NothingToEncodeError, encode_black, encode_mp4
+from actors.journal import Journal
 from actors.ports import Stores
-from actors.records import VideoRecord, object_name, video_uuid
-from actors.vehicle import Part
+from actors.records import TripRecord, VideoRecord, object_name, video_uuid
 from models.errors import one_line
 
 _log = logging.getLogger(__name__)
@@ -32,6 +33,9 @@ class FlushStatus:
     """A part on its way to the stores.
 
     Args:
+        vehicle: Whose it is.
+        trip: Of this trip.
+        part: From 1.
         object_name: What its MP4 will be called.
         step: Where it is.
         attempt: Of this step, from 1.
@@ -39,6 +43,9 @@ class FlushStatus:
         next_try_at_s: Wall clock of the next attempt, when one is waited for.
     """
 
+    vehicle: UUID
+    trip: UUID
+    part: int
     object_name: str
     step: Step = "waiting"
     attempt: int = 1
@@ -49,7 +56,8 @@ class FlushStatus:
 class Flusher:
     """Flushes the parts of one vehicle one after the other, off the thread that takes frames.
 
-    A step that fails is tried again, with growing pauses, for as long as it takes.
+    A step that fails is tried again, with growing pauses, for as long as it takes. How far a part is stands in its
+    journal, which goes when all of it is stored; so the next process goes on where this one was killed.
 
     Args:
         open_stores: Called at the first flush, so that a vehicle without one never loads their libraries.
@@ -72,12 +80,18 @@ class Flusher:
         self._lock = threading.Lock()
         self._pending: dict[str, FlushStatus] = {}
 
-    def submit(self, part: Part) -> None:
-        """Flush this part after those before it; returns at once."""
-        name = object_name(part.trip, part.number)
+    def submit(self, part: Journal, recovered: bool = False) -> None:  # noqa: FBT001, FBT002 - `Vehicle` says it so
+        """Flush this part after those before it; returns at once.
+
+        Args:
+            part: Must have its end.
+            recovered: Whether another process wrote it, which has died.
+        """
+        trip = part.summary.trip
+        name = object_name(trip, part.summary.part)
         with self._lock:
-            self._pending[name] = FlushStatus(name)
-        self._thread.submit(self._flush, part, name).add_done_callback(_report)
+            self._pending[name] = FlushStatus(trip.vehicle, trip.id, part.summary.part, name)
+        self._thread.submit(self._flush, part, name, recovered).add_done_callback(_report)
 
     @property
     def pending(self) -> tuple[FlushStatus, ...]:
@@ -85,23 +99,21 @@ class Flusher:
         with self._lock:
             return tuple(self._pending.values())
 
-    def _flush(self, part: Part, name: str) -> None:
-        stores: Stores = self._repeat(name, "waiting", self._stores_once)
-        uuid = video_uuid(part.trip.id, part.number)
-        mp4 = stores.scratch / f"{uuid}.mp4"
-
-        def save() -> None:
-            stores.metrics.save(VideoRecord(uuid, part.trip.vehicle, stores.footage.url(name)), part.alerts)
-
+    def _flush(self, part: Journal, name: str, recovered: bool) -> None:  # noqa: FBT001 - as above
         try:
-            self._repeat(name, "encode", lambda: _encode(part, mp4))
-            self._repeat(name, "upload", lambda: stores.footage.put(name, mp4))
-            self._repeat(name, "rows", save)
-            _log.info("stored %s: %d frames, %d alerts", name, len(part.footage), len(part.alerts))
-        except NothingToEncodeError as error:
-            _log.error("trip %s: nothing to store: %s", part.trip.id, error)
-        finally:
+            stores: Stores = self._repeat(name, "waiting", self._stores_once)
+            mp4 = stores.scratch / f"{video_uuid(part.summary.trip.id, part.summary.part)}.mp4"
+            has_video = part.summary.rows > 0 or part.summary.pictures > 0
+            if has_video and not part.summary.uploaded:
+                self._repeat(name, "encode", lambda: _encode(part, mp4))
+                self._repeat(name, "upload", lambda: stores.footage.put(name, mp4))
+                part.note_uploaded()
+            self._repeat(name, "rows", lambda: _save(part, stores, name if has_video else None, recovered=recovered))
             mp4.unlink(missing_ok=True)
+            self._repeat(name, "rows", part.remove)
+            if has_video:
+                _log.info("stored %s: %d pictures, %d alerts", name, part.summary.pictures, part.summary.rows)
+        finally:
             with self._lock:
                 del self._pending[name]
                 idle = not self._pending
@@ -121,29 +133,61 @@ class Flusher:
             _log.warning(
                 "%s: %s failed (attempt %d), again in %.1f s: %s", name, step, state.attempt_number, pause_s, line
             )
-            again = FlushStatus(name, step, state.attempt_number + 1, line, time.time() + pause_s)
-            self._note(again)
+            self._note(name, step, state.attempt_number + 1, line, time.time() + pause_s)
 
-        self._note(FlushStatus(name, step))
+        self._note(name, step)
         return Retrying(
-            retry=retry_if_not_exception_type(NothingToEncodeError),
             wait=wait_exponential_jitter(multiplier=FIRST_RETRY_S, max=LONGEST_RETRY_S),
             sleep=self._sleep,
             before_sleep=note_failure,
             reraise=True,
         )(do)
 
-    def _note(self, status: FlushStatus) -> None:
+    def _note(
+        self, name: str, step: Step, attempt: int = 1, error: str | None = None, next_try_at_s: float | None = None
+    ) -> None:
         with self._lock:
-            self._pending[status.object_name] = status
+            self._pending[name] = replace(
+                self._pending[name], step=step, attempt=attempt, last_error=error, next_try_at_s=next_try_at_s
+            )
 
 
-def _encode(part: Part, mp4: Path) -> None:
+def _encode(part: Journal, mp4: Path) -> None:
+    """Make the MP4, unless it was made whole before."""
+    if mp4.exists():
+        return
     mp4.parent.mkdir(parents=True, exist_ok=True)
-    encode_mp4(part.footage, mp4)
+    making = mp4.with_suffix(".part")
+    try:
+        encode_mp4(part.footage(), making)
+    except NothingToEncodeError as error:
+        # The rows want a video to belong to; a black one says that there was none to keep.
+        _log.error("trip %s, part %d: %s; its rows get a black picture", part.summary.trip.id, part.summary.part, error)
+        encode_black(making)
+    making.rename(mp4)
+
+
+def _save(part: Journal, stores: Stores, name: str | None, *, recovered: bool) -> None:
+    """One transaction: the part's video and rows if it has any, and its trip if this is the end of it."""
+    summary = part.summary
+    trip = summary.trip
+    video = VideoRecord(video_uuid(trip.id, summary.part), trip.vehicle, stores.footage.url(name)) if name else None
+    record = None
+    if summary.ended and summary.ended.closed_by:
+        record = TripRecord(
+            uuid=trip.id,
+            vehicle=trip.vehicle,
+            opened_at_ms=trip.opened_at_ms,
+            ended_at_ms=trip.opened_at_ms + round(summary.progress.last_s * 1000),
+            closed_by=summary.ended.closed_by,
+            recovered=recovered,
+            frames=summary.progress.frames,
+            flagged=summary.progress.flagged,
+        )
+    stores.metrics.save(video, part.alerts() if video else (), record)
 
 
 def _report(flush: Future[None]) -> None:
     """A fault that no retry covers must not vanish in the thread that met it."""
     if error := flush.exception():
-        _log.error("a flush ended early and its part is lost", exc_info=error)
+        _log.error("a flush ended early; its journal stays for the next start", exc_info=error)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from actors.records import AlertRecord, VideoRecord
+from actors.records import AlertRecord, TripRecord, VideoRecord
 
 
 class FootageStore(Protocol):
@@ -35,8 +35,11 @@ class MetricsStore(Protocol):
             sqlalchemy.exc.SQLAlchemyError: The database did not do it. May be tried again.
         """
 
-    def save(self, video: VideoRecord, alerts: Sequence[AlertRecord]) -> None:
-        """Write the video, its alerts and, if unknown, its vehicle in one transaction; rows that are there stay.
+    def save(self, video: VideoRecord | None, alerts: Sequence[AlertRecord], trip: TripRecord | None = None) -> None:
+        """Write the video with its alerts, the trip and, if unknown, their vehicle in one transaction.
+
+        Videos and alerts that are there stay. A trip that is there has its end replaced if this
+        one has no fewer frames: it has gone on since.
 
         Raises:
             sqlalchemy.exc.SQLAlchemyError: Nothing was written. May be tried again.
@@ -56,3 +59,16 @@ class Stores:
     footage: FootageStore
     metrics: MetricsStore
     scratch: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """Where a node keeps things, found by each process from its own settings, so that no secret passes through Ray.
+
+    Args:
+        journals: The folder of the journals.
+        open_stores: The stores.
+    """
+
+    journals: Callable[[], Path]
+    open_stores: Callable[[], Stores]

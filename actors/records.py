@@ -6,7 +6,7 @@ import datetime as dt
 from dataclasses import dataclass
 from uuid import UUID, uuid5
 
-from models.types import Trip
+from models.types import ClosedBy, Trip
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,31 @@ class VideoRecord:
     uuid: UUID
     vehicle: UUID
     url: str
+
+
+@dataclass(frozen=True, slots=True)
+class TripRecord:
+    """One row of `dms_trips`: one trip, whether or not it left footage.
+
+    Args:
+        uuid: The trip's.
+        vehicle: The vehicle's UUID.
+        opened_at_ms: Wall clock when it opened, milliseconds since 1970 UTC.
+        ended_at_ms: Capture time of its last frame, likewise.
+        closed_by: Who ended it.
+        recovered: Whether it was stored by another process than the one that took its frames, which had died.
+        frames: Looked at; to within `CALM_RECORD_S` of frames when `closed_by` is `recovered`.
+        flagged: Of those.
+    """
+
+    uuid: UUID
+    vehicle: UUID
+    opened_at_ms: int
+    ended_at_ms: int
+    closed_by: ClosedBy
+    recovered: bool
+    frames: int
+    flagged: int
 
 
 def object_name(trip: Trip, part: int) -> str:

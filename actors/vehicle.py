@@ -1,17 +1,38 @@
-"""One vehicle: its driver's state, its open trip's footage and metrics lists, and the flushes under way."""
+"""One vehicle: its driver's state, its open trip's footage and metrics in its journal, what it hands to the flush."""
 
 from __future__ import annotations
 
+import logging
 import threading
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from actors.journal import (
+    UNREADABLE,
+    Journal,
+    JournalInUseError,
+    Summary,
+    left_behind,
+    named,
+)
+from actors.journal_records import JournalError, Progress, Taken
 from actors.records import AlertRecord, alert_uuid
+from models.errors import one_line
 from models.footage import FootageRing
 from models.policy import FrameMetrics, Policy
 from models.profiles import PROFILES, ProfileName
 from models.types import ClosedBy, Frame, Observation, Trip
+
+_log = logging.getLogger(__name__)
+
+CALM_RECORD_S = 10.0
+"""A trip in which nothing happens notes as often how far it is: the count of its frames is right to that."""
+
+
+MOST_CLOSED = 100
+"""Ended trips that are remembered: repeats come within seconds, and an actor rarely lives for more than a few."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +44,7 @@ class VehicleConfig:
         pre_roll_s: Footage before a flagged frame.
         post_roll_s: Footage after a flagged frame.
         footage_max_bytes: JPEG bytes after which the footage goes on in a new part.
+        sync_interval_s: How often the disk is made to hold what the journal was given; 0: before each answer.
         orphaned_after_s: Without a word from the Gateway for so long the vehicle closes its trip by itself.
     """
 
@@ -30,6 +52,7 @@ class VehicleConfig:
     pre_roll_s: float
     post_roll_s: float
     footage_max_bytes: int
+    sync_interval_s: float
     orphaned_after_s: float
 
 
@@ -49,28 +72,15 @@ class PushReply:
         alerts: The texts that hold at its flagged frames, each once; the Gateway leaves out what it said lately.
         flagged: Flagged frames of the trip so far.
         driver_state: What the last frame showed, in words.
+        not_kept: Pictures of this push that the disk had no room for.
+        journal: Why the journal is not complete on disk; empty when all is well.
     """
 
     alerts: tuple[str, ...]
     flagged: int
     driver_state: str
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """What one MP4 is made of, with its rows.
-
-    Args:
-        trip: It belongs to this trip.
-        number: From 1.
-        footage: Frames in order of time.
-        alerts: One per flagged frame among them.
-    """
-
-    trip: Trip
-    number: int
-    footage: tuple[Frame, ...]
-    alerts: tuple[AlertRecord, ...]
+    not_kept: int = 0
+    journal: str = ""
 
 
 @dataclass(slots=True)
@@ -78,64 +88,97 @@ class _OpenTrip:
     trip: Trip
     policy: Policy
     ring: FootageRing
-    footage: list[Frame] = field(default_factory=list)
-    metrics: list[AlertRecord] = field(default_factory=list)
-    footage_bytes: int = 0
-    part: int = 1
-    flagged: int = 0
-    next_seq: int = 0
+    journal: Journal
+    progress: Progress
+    resumed: bool = False  # from a journal, and nobody has pushed to it since
+    noted_s: float = 0.0  # capture time of the last record
 
 
 class Vehicle:
     """Takes pushes in order and hands finished parts to `flush`, which must not block.
 
+    What the journals of this vehicle hold, left behind by a process that died, is taken over at once: the last trip
+    goes on if it has no end, everything else is handed to `flush`.
+
     Args:
+        vehicle: Its UUID.
         config: See `VehicleConfig`.
-        flush: Takes a part that is complete.
+        folder: Where its journals are.
+        flush: Takes a part that is complete, and whether another process wrote it.
     """
 
-    def __init__(self, config: VehicleConfig, flush: Callable[[Part], None]) -> None:
+    def __init__(
+        self, vehicle: uuid.UUID, config: VehicleConfig, folder: Path, flush: Callable[[Journal, bool], None]
+    ) -> None:
+        self._vehicle = vehicle
         self._config = config
+        self._folder = folder
         self._flush = flush
         self._open: _OpenTrip | None = None
         self._last_push: tuple[object, PushReply] | None = None
-        self._last_closed: uuid.UUID | None = None
+        self._closed: dict[uuid.UUID, None] = {}  # trips, in the order of their ends
         self._orphan: _OpenTrip | None = None
-        # Pushes come from one thread; the orphan's timer is another one.
+        # Pushes come from one thread; the orphan's timer and the sync are others.
         self._lock = threading.Lock()
+        self._take_over()
 
     def push(self, trip: Trip, frames: Sequence[SeenFrame], closed_by: ClosedBy | None = None) -> PushReply:
         """Take the next frames of a trip, and its end if `closed_by` says so.
 
-        Repeating a push is harmless: the last one is answered as before, so that no alert is lost with an answer,
-        older frames are known by (`trip`, `seq`), and a trip that is closed stays closed. The first push of a trip
-        opens it; one for another trip closes the open one.
+        What must last is in the journal when this returns. Repeating a push is harmless: the last one is answered as
+        before, so that no alert is lost with an answer, older frames are known by (`trip`, `seq`), and a trip that is
+        closed stays closed. The first push of a trip opens it; one for another trip closes the open one.
         """
         key = (trip.id, frames[-1].frame.seq, closed_by) if frames else None
         with self._lock:
             if key and self._last_push and self._last_push[0] == key:
                 return self._last_push[1]
-            if trip.id == self._last_closed:
+            if trip.id in self._closed:
                 return PushReply(alerts=(), flagged=0, driver_state="")
             if self._open is not None and self._open.trip.id != trip.id:
-                self._close()  # its close was lost with the Gateway that knew of it
+                self._close("recovered" if self._open.resumed else "orphaned")
             if self._open is None:
-                resumed = self._orphan if self._orphan and self._orphan.trip.id == trip.id else None
-                self._open, self._orphan = resumed or self._begin(trip), None
+                self._open = self._again(trip) or self._begin(trip)
             open_trip = self._open
-            texts = dict.fromkeys(text for seen in frames for text in self._take(open_trip, seen))
-            reply = PushReply(alerts=tuple(texts), flagged=open_trip.flagged, driver_state=open_trip.policy.state)
+            open_trip.resumed = False
+            reply = self._take(open_trip, frames)
             self._last_push = (key, reply)
             if closed_by is not None:
-                self._close()
+                self._close(closed_by)
+            elif open_trip.journal.summary.footage_bytes >= self._config.footage_max_bytes:
+                self._next_part(open_trip)
             return reply
 
     def close(self) -> None:
         """Flush the open trip, if there is one: its end may never come. Should the Gateway return, it goes on."""
         with self._lock:
             if self._open is not None:
-                self._orphan = self._open
-                self._flush_rest()
+                orphan = self._open
+                self._end_part("recovered" if orphan.resumed else "orphaned")
+                self._orphan = orphan
+
+    def finish_left_behind(self, trip: Trip | None = None) -> None:
+        """End the trip that was taken over from a journal, unless someone has pushed to it since.
+
+        Args:
+            trip: Also this one, which was opened by a Gateway that died, whether or not it got as far as here.
+        """
+        with self._lock:
+            if self._open is not None and self._open.resumed:
+                self._close("recovered")
+            known = trip is None or trip.id in self._closed or (self._open and self._open.trip.id == trip.id)
+            if trip and not known:
+                self._remember(trip.id)
+                journal = self._begin(trip).journal
+                journal.end("recovered")
+                self._flush(journal, True)  # noqa: FBT003 - see `flush`
+
+    def sync(self) -> None:
+        """Have the disk hold what the journal was given."""
+        with self._lock:
+            journal = self._open.journal if self._open else None
+        if journal:
+            journal.sync()
 
     @property
     def trip(self) -> Trip | None:
@@ -143,44 +186,175 @@ class Vehicle:
         with self._lock:  # never a look between a trip's end and the hand-over of its last part
             return self._open.trip if self._open else None
 
+    @property
+    def standing(self) -> tuple[Trip, Progress] | None:
+        """The open trip and how far it is."""
+        with self._lock:
+            return (self._open.trip, self._open.progress) if self._open else None
+
+    def _take_over(self) -> None:
+        journals = sorted(self._left_behind(), key=lambda one: one.summary.part)
+        last = {one.summary.trip.id: one for one in journals}
+        open_ones = [one for one in last.values() if one.summary.ended is None]
+        # More than one: its process died between the end of a trip and the beginning of the next.
+        resumed = max(open_ones, key=lambda one: one.written_at, default=None)
+        for journal in journals:
+            trip = journal.summary.trip.id
+            if journal is resumed:
+                continue
+            if journal.summary.ended is None:
+                journal.end("recovered" if journal is last[trip] else None)
+            if last[trip] is not resumed:
+                self._remember(trip)
+                flagged = journal.summary.progress.flagged
+                self._answer_again(journal.summary, PushReply(journal.summary.progress.texts, flagged, ""))
+            self._flush(journal, True)  # noqa: FBT003 - see `flush`
+        if resumed is not None:
+            self._open = self._resume(resumed)
+
+    def _left_behind(self) -> Iterator[Journal]:
+        for path in left_behind(self._folder):
+            found = named(path)
+            if found is None or found[0] != self._vehicle:
+                continue
+            try:
+                yield Journal.open(path)
+            except JournalInUseError as error:
+                _log.warning("%s is left alone: %s", path.name, error)
+            except JournalError as error:
+                path.rename(path.with_name(path.name + UNREADABLE))
+                _log.error("%s %s; it is kept as %s", path.name, error, path.name + UNREADABLE)
+            except OSError as error:
+                _log.error("%s is left alone: %s", path.name, one_line(error))
+
+    def _resume(self, journal: Journal) -> _OpenTrip:
+        summary = journal.summary
+        _log.info("trip %s goes on from its journal at frame %d", summary.trip.id, summary.progress.next_seq)
+        open_trip = self._begun(summary.trip, journal, summary.progress)
+        open_trip.resumed = True
+        # Maybe the last answer was lost with the process: if its push is repeated, its alerts must be heard.
+        self._answer_again(summary, self._reply(open_trip, summary.progress.texts))
+        return open_trip
+
+    def _answer_again(self, summary: Summary, reply: PushReply) -> None:
+        closed_by = summary.ended.closed_by if summary.ended else None
+        self._last_push = (summary.trip.id, summary.progress.next_seq - 1, closed_by), reply
+
     def _begin(self, trip: Trip) -> _OpenTrip:
-        return _OpenTrip(
-            trip=trip,
-            policy=Policy(PROFILES[self._config.profile]),
-            ring=FootageRing(pre_roll_s=self._config.pre_roll_s, post_roll_s=self._config.post_roll_s),
+        # Journals of this trip that another process holds keep their part numbers.
+        parts = [found[2] for path in left_behind(self._folder) if (found := named(path)) and found[1] == trip.id]
+        progress = Progress()
+        return self._begun(trip, Journal.create(self._folder, trip, max(parts, default=0) + 1, progress), progress)
+
+    def _again(self, trip: Trip) -> _OpenTrip | None:
+        """The orphan, if it is of this trip, in a new part."""
+        orphan, self._orphan = self._orphan, None
+        if orphan is None or orphan.trip.id != trip.id:
+            return None
+        part = orphan.journal.summary.part + 1
+        orphan.journal = Journal.create(self._folder, trip, part, orphan.progress)
+        return orphan
+
+    def _begun(self, trip: Trip, journal: Journal, progress: Progress) -> _OpenTrip:
+        policy = Policy(PROFILES[self._config.profile])
+        if progress.policy is not None:
+            policy.restore(progress.policy)
+        ring = FootageRing(pre_roll_s=self._config.pre_roll_s, post_roll_s=self._config.post_roll_s)
+        ring.until_s = progress.until_s
+        return _OpenTrip(trip, policy, ring, journal, progress)
+
+    def _take(self, open_trip: _OpenTrip, frames: Sequence[SeenFrame]) -> PushReply:
+        """Some frames further, and into the journal with what they left."""
+        step = _Step(open_trip.policy.running)
+        try:
+            for seen in frames:
+                if seen.frame.seq >= step.next_seq(open_trip.progress):
+                    self._step(open_trip, seen, step)
+        finally:  # also when one of them cannot be understood: those before it have been taken
+            not_kept = self._note(open_trip, step)
+        return self._reply(open_trip, tuple(step.texts), not_kept)
+
+    def _step(self, open_trip: _OpenTrip, seen: SeenFrame, step: _Step) -> None:
+        frame = seen.frame
+        step.last = frame
+        step.frames += 1
+        metrics = open_trip.policy.step(seen.observation, frame.captured_s)
+        step.footage += open_trip.ring.step(frame, flagged=metrics.flagged)
+        if metrics.flagged:
+            step.alerts.append(_alert_record(open_trip.trip, frame, metrics))
+        step.texts |= dict.fromkeys((*metrics.labels, *metrics.conditions))
+
+    def _note(self, open_trip: _OpenTrip, step: _Step) -> int:
+        """Write what a push left, if anything; how many of its pictures could not be kept."""
+        if step.last is None:
+            return 0
+        before = open_trip.progress
+        open_trip.progress = Progress(
+            next_seq=step.last.seq + 1,
+            frames=before.frames + step.frames,
+            flagged=before.flagged + len(step.alerts),
+            last_s=step.last.captured_s,
+            until_s=open_trip.ring.until_s,
+            policy=open_trip.policy.snapshot(),
+            texts=tuple(step.texts),
+        )
+        matters = step.footage or step.alerts or step.was_running or open_trip.policy.running
+        if not matters and step.last.captured_s - open_trip.noted_s < CALM_RECORD_S:
+            return 0
+        open_trip.noted_s = step.last.captured_s
+        not_kept = open_trip.journal.take(Taken(open_trip.progress, tuple(step.footage), tuple(step.alerts)))
+        if self._config.sync_interval_s == 0:
+            open_trip.journal.sync()
+        return not_kept
+
+    def _reply(self, open_trip: _OpenTrip, texts: tuple[str, ...], not_kept: int = 0) -> PushReply:
+        return PushReply(
+            alerts=texts,
+            flagged=open_trip.progress.flagged,
+            driver_state=open_trip.policy.state,
+            not_kept=not_kept,
+            journal=open_trip.journal.fault,
         )
 
-    def _take(self, open_trip: _OpenTrip, seen: SeenFrame) -> Sequence[str]:
-        """One frame further; returns what it would alert to."""
-        frame = seen.frame
-        if frame.seq < open_trip.next_seq:
-            return ()
-        open_trip.next_seq = frame.seq + 1
-        metrics = open_trip.policy.step(seen.observation, frame.captured_s)
-        for kept in open_trip.ring.step(frame, flagged=metrics.flagged):
-            open_trip.footage.append(kept)
-            open_trip.footage_bytes += len(kept.jpeg)
-        if metrics.flagged:
-            open_trip.flagged += 1
-            open_trip.metrics.append(_alert_record(open_trip.trip, frame, metrics))
-        if open_trip.footage_bytes >= self._config.footage_max_bytes:
-            self._flush_part(open_trip)
-        return (*metrics.labels, *metrics.conditions)
+    def _next_part(self, open_trip: _OpenTrip) -> None:
+        # The new one first: were it the other way round, a death in between would number the next part from 1.
+        full = open_trip.journal
+        open_trip.journal = Journal.create(self._folder, open_trip.trip, full.summary.part + 1, open_trip.progress)
+        full.end(None)
+        self._flush(full, False)  # noqa: FBT003 - see `flush`
 
-    def _flush_part(self, open_trip: _OpenTrip) -> None:
-        self._flush(Part(open_trip.trip, open_trip.part, tuple(open_trip.footage), tuple(open_trip.metrics)))
-        open_trip.footage, open_trip.metrics, open_trip.footage_bytes = [], [], 0
-        open_trip.part += 1
-
-    def _close(self) -> None:
+    def _close(self, closed_by: ClosedBy) -> None:
         if self._open is not None:
-            self._last_closed = self._open.trip.id
-            self._flush_rest()
+            self._remember(self._open.trip.id)
+            self._end_part(closed_by)
 
-    def _flush_rest(self) -> None:
+    def _end_part(self, closed_by: ClosedBy) -> None:
         open_trip, self._open = self._open, None
-        if open_trip is not None and open_trip.footage:
-            self._flush_part(open_trip)
+        if open_trip is not None:
+            if open_trip.journal.summary.progress != open_trip.progress:  # the last frames were calm: count them
+                open_trip.journal.take(Taken(open_trip.progress))
+            open_trip.journal.end(closed_by)
+            self._flush(open_trip.journal, closed_by == "recovered")
+
+    def _remember(self, trip: uuid.UUID) -> None:
+        self._closed[trip] = None
+        while len(self._closed) > MOST_CLOSED:
+            del self._closed[next(iter(self._closed))]
+
+
+@dataclass(slots=True)
+class _Step:
+    """What a push is leaving."""
+
+    was_running: bool
+    last: Frame | None = None
+    frames: int = 0
+    footage: list[Frame] = field(default_factory=list)
+    alerts: list[AlertRecord] = field(default_factory=list)
+    texts: dict[str, None] = field(default_factory=dict)
+
+    def next_seq(self, before: Progress) -> int:
+        return self.last.seq + 1 if self.last else before.next_seq
 
 
 def _alert_record(trip: Trip, frame: Frame, metrics: FrameMetrics) -> AlertRecord:

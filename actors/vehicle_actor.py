@@ -7,15 +7,17 @@ import os
 import threading
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import ray
 from ray.actor import ActorHandle, exit_actor
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from actors.flush import Flusher, FlushStatus
-from actors.ports import Stores
+from actors.journal_records import Progress
+from actors.ports import Home
 from actors.vehicle import PushReply, SeenFrame, Vehicle, VehicleConfig
 from models.types import ClosedBy, Trip
 
@@ -29,12 +31,16 @@ class VehicleStatus:
 
     Args:
         trip: The open one.
+        progress: How far that is.
+        age_s: Seconds since it opened, by clocks that nobody sets; 0 without one.
         flushes: What is not stored yet.
         node: Ray's id of the node it lives on.
         pid: Its process.
     """
 
     trip: Trip | None
+    progress: Progress
+    age_s: float
     flushes: tuple[FlushStatus, ...]
     node: str
     pid: int
@@ -49,19 +55,21 @@ class VehicleActor:
     Args:
         vehicle: The vehicle's UUID.
         config: See `VehicleConfig`.
-        open_stores: Finds the stores from this process's own settings, so that no secret passes through Ray.
+        home: Where this node keeps things.
     """
 
-    def __init__(self, vehicle: uuid.UUID, config: VehicleConfig, open_stores: Callable[[], Stores]) -> None:
+    def __init__(self, vehicle: uuid.UUID, config: VehicleConfig, home: Home) -> None:
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
         self._uuid = vehicle
         self._orphaned_after_s = config.orphaned_after_s
         self._heard_s = time.monotonic()
-        self._flusher = Flusher(open_stores, on_idle=self._ask_to_end)
-        self._vehicle = Vehicle(config, self._flusher.submit)
+        self._pushed: tuple[uuid.UUID, float] | None = None  # the trip of the last frame, and when it came
         self._self = ray.get_runtime_context().current_actor
         self._node = ray.get_runtime_context().get_node_id()
+        self._flusher = Flusher(home.open_stores, on_idle=self._ask_to_end)
+        self._vehicle = Vehicle(vehicle, config, home.journals(), self._flusher.submit)
         threading.Thread(target=self._watch_for_silence, name="orphan-watch", daemon=True).start()
+        threading.Thread(target=self._sync, args=(config.sync_interval_s,), name="journal-sync", daemon=True).start()
 
     def __repr__(self) -> str:
         return f"Vehicle({self._uuid})"
@@ -71,6 +79,8 @@ class VehicleActor:
         """See `Vehicle.push`; an empty one says that the Gateway is there."""
         self._heard_s = time.monotonic()
         reply = self._vehicle.push(trip, frames, closed_by)
+        if frames:
+            self._pushed = (trip.id, time.monotonic())
         if self._vehicle.trip is None:
             self._ask_to_end()
         return reply
@@ -81,14 +91,40 @@ class VehicleActor:
         if self._vehicle.trip is None and not self._flusher.pending:
             exit_actor()  # type: ignore[no-untyped-call]
 
+    @ray.method(concurrency_group="frames")
+    def finish_left_behind(self, trip: Trip | None) -> None:
+        """See `Vehicle.finish_left_behind`: nobody knows of the trip that it took over from a journal."""
+        self._vehicle.finish_left_behind(trip)
+        self._ask_to_end()
+
     @ray.method(concurrency_group="control")
     def status(self) -> VehicleStatus:
         """What it is doing; answered while a push or a flush is under way."""
-        return VehicleStatus(self._vehicle.trip, self._flusher.pending, self._node, os.getpid())
+        standing = self._vehicle.standing
+        trip, progress = standing or (None, Progress())
+        return VehicleStatus(
+            trip=trip,
+            progress=progress,
+            age_s=self._age_s(trip, progress) if trip else 0.0,
+            flushes=self._flusher.pending,
+            node=self._node,
+            pid=os.getpid(),
+        )
+
+    def _age_s(self, trip: Trip, progress: Progress) -> float:
+        if self._pushed is not None and self._pushed[0] == trip.id:
+            return progress.last_s + time.monotonic() - self._pushed[1]
+        # No push since this process began: the wall clock says it, unless that was set back meanwhile.
+        return max(progress.last_s, time.time() - trip.opened_at_ms / 1000)
 
     def _ask_to_end(self) -> None:
         # exit_actor() works on a thread that runs an actor's method only, and there it is in line behind the pushes.
         self._self.end_if_done.remote()
+
+    def _sync(self, interval_s: float) -> None:
+        while interval_s > 0:  # at 0 every push does it before it is answered
+            time.sleep(interval_s)
+            self._vehicle.sync()
 
     def _watch_for_silence(self) -> None:
         while True:
@@ -101,8 +137,18 @@ class VehicleActor:
                 self._heard_s = time.monotonic()
 
 
-def start_vehicle(vehicle: uuid.UUID, config: VehicleConfig, open_stores: Callable[[], Stores]) -> ActorHandle[Any]:
-    """The living actor of this vehicle, or a new one; blocks for the few milliseconds of a call to Ray's GCS."""
+def start_vehicle(
+    vehicle: uuid.UUID, config: VehicleConfig, home: Home, *, near_node: str | None = None
+) -> ActorHandle[Any]:
+    """The living actor of this vehicle, or a new one; blocks for the few milliseconds of a call to Ray's GCS.
+
+    Args:
+        vehicle: Its UUID.
+        config: What a new one is started with.
+        home: Likewise.
+        near_node: Ray's id of the node that a new one should be on: its journals are there.
+    """
+    where = NodeAffinitySchedulingStrategy(near_node, soft=True) if near_node else "DEFAULT"
     actor_class: Any = ray.remote(concurrency_groups={"frames": 1, "control": 2})(VehicleActor)  # type: ignore[call-overload]
     actor: ActorHandle[Any] = actor_class.options(
         name=actor_name(vehicle),
@@ -112,7 +158,8 @@ def start_vehicle(vehicle: uuid.UUID, config: VehicleConfig, open_stores: Callab
         max_restarts=-1,
         max_task_retries=0,
         num_cpus=0,
-    ).remote(vehicle, config, open_stores)
+        scheduling_strategy=where,
+    ).remote(vehicle, config, home)
     return actor
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from models.packs import PACKS
 from models.profiles import Profile
@@ -87,6 +89,27 @@ class Policy:
             focus_duration_s=self._lasted_s("not focus", captured_s),
             labels=tuple(sorted({d.label for d in observation.detections})),
         )
+
+    @property
+    def running(self) -> bool:
+        """Whether a condition holds now, so that the frames to come depend on those before."""
+        return bool(self._since_s)
+
+    def snapshot(self) -> dict[str, Any]:
+        """What `restore` needs to go on from here: numbers and text only."""
+        return {
+            "since_s": dict(self._since_s),
+            "last_frame_s": self._last_frame_s,
+            "last_face_s": self._last_face_s,
+            "faceless": self._faceless,
+        }
+
+    def restore(self, snapshot: Mapping[str, Any]) -> None:
+        """Go on from a snapshot, as if no other process had been in between."""
+        self._since_s = dict(snapshot["since_s"])
+        self._last_frame_s = snapshot["last_frame_s"]
+        self._last_face_s = snapshot["last_face_s"]
+        self._faceless = snapshot["faceless"]
 
     @property
     def state(self) -> str:

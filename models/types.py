@@ -15,8 +15,9 @@ Condition = Literal["sleeping", "yawning", "not focus"]
 PackName = Literal["landmarker-478", "mesh-468-iris"]
 """The two sets of face models, see `models.packs`."""
 
-ClosedBy = Literal["device", "idle", "shutdown"]
-"""Who ended a trip: its device, the idle timeout, or the end of the service."""
+ClosedBy = Literal["device", "idle", "operator", "shutdown", "orphaned", "recovered"]
+"""Who ended a trip: its device, the idle timeout, a person over HTTP, the end of the service; its own actor, since its
+Gateway had forgotten it; or the next start, which found its journal without an end."""
 
 
 DropReason = Literal[
@@ -28,11 +29,13 @@ DropReason = Literal[
     "too_many_pixels",
     "too_many_scans",
     "too_many_vehicles",
+    "too_many_opens",
     "shutting_down",
     "not_relayed",
     "mailbox_full",
     "unreadable",
     "crashed",
+    "disk_full",
 ]
 """Why something was given up; the README says when each happens."""
 

@@ -33,6 +33,10 @@ TICK_S = 1.0
 REPLICAS_TIMEOUT_S = 5.0
 HEARTBEAT_S = 5.0
 """An open trip without frames is pushed to as often, so that its actor knows the Gateway is there."""
+SEQ_GAP = 1_000_000
+"""Between the numbers of an adopted trip's last accepted frame and its next: frames of the Gateway that died may still
+be under way to the actor, and must not be taken for repeats, nor the new ones for them."""
+HAND_OVER_POLL_S = 0.05
 FIRST_RETRY_S = 0.05
 LONGEST_RETRY_S = 2.0
 
@@ -58,6 +62,16 @@ class Vehicles(Protocol):
 
     async def alive(self) -> int:
         """How many are there, flushes under way included."""
+
+
+class Notes(Protocol):
+    """Which trips are open, where the next Gateway finds them."""
+
+    def opened(self, trip: Trip) -> None:
+        """Note it; returns at once, does not raise."""
+
+    def closed(self, trip: Trip) -> None:
+        """Forget it, since its actor knows its end; returns at once, does not raise."""
 
 
 class Broker(Protocol):
@@ -101,6 +115,8 @@ class Flow:
         vehicles: See `Vehicles`.
         broker: See `Broker`.
         register: Makes a vehicle known to the database; repeated by whoever provides it.
+        notes: See `Notes`.
+        keep_crashed: Keeps a frame that killed the Detector; called on a thread, and does not raise.
         loop: Where everything but `intake.message` runs.
     """
 
@@ -112,6 +128,8 @@ class Flow:
         vehicles: Vehicles,
         broker: Broker,
         register: Callable[[uuid.UUID], object],
+        notes: Notes,
+        keep_crashed: Callable[[Dropped], None],
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         self._config = config
@@ -119,6 +137,8 @@ class Flow:
         self._vehicles = vehicles
         self._broker = broker
         self._register = register
+        self._notes = notes
+        self._keep_crashed = keep_crashed
         self._scheduler = Scheduler(mailbox_frames=config.mailbox_frames, max_batch_size=config.max_batch_size)
         self._alerts = OncePer(ALERT_INTERVAL_S)
         self._logged = OncePer(LOG_INTERVAL_S)
@@ -134,6 +154,7 @@ class Flow:
             max_vehicles=config.max_vehicles,
             relay=broker.relay,
             emit=lambda item: loop.call_soon_threadsafe(self._offer, item),
+            note=notes.opened,
         )
 
     def start(self) -> None:
@@ -151,6 +172,34 @@ class Flow:
             except Exception as error:  # noqa: BLE001 - Serve's controller is being replaced: the last number stays
                 _log.warning("the number of Detectors is unknown for now: %s", one_line(error))
             await asyncio.sleep(TICK_S)
+
+    def adopt(self, status: VehicleStatus) -> None:
+        """Go on with the trip of a living actor, which another Gateway opened."""
+        if status.trip is None:
+            return
+        progress = status.progress
+        self._replies[status.trip.vehicle] = PushReply((), progress.flagged, "resumed")
+        self.intake.adopt(status.trip, age_s=status.age_s, frames=progress.frames, next_seq=progress.next_seq + SEQ_GAP)
+
+    def reopen(self, trip: Trip) -> None:
+        """Go on with a trip that another Gateway opened and whose actor may not know of it yet."""
+        age_s = max(0.0, time.time() - trip.opened_at_ms / 1000)
+        self.intake.adopt(trip, age_s=age_s, frames=0, next_seq=SEQ_GAP)
+
+    def has(self, vehicle: uuid.UUID) -> bool:
+        """Whether a trip of the vehicle is open, or something of it is under way."""
+        return vehicle in self.intake.views() or self._scheduler.knows(vehicle)
+
+    async def hand_over(self, patience_s: float) -> None:
+        """Bring what is in the mailboxes to the actors, whose trips stay open for the next Gateway.
+
+        Args:
+            patience_s: Give up after so long: the Detectors may be going down as well.
+        """
+        for _ in range(round(patience_s / HAND_OVER_POLL_S)):
+            await asyncio.sleep(HAND_OVER_POLL_S)
+            if not self._scheduler.vehicles:
+                return
 
     async def drain(self, grace_s: float) -> int:
         """Take nothing any more, end every trip and wait for their flushes.
@@ -177,6 +226,12 @@ class Flow:
         return await self._info(view) if view else None
 
     @property
+    def journal(self) -> str:
+        """Whether the journals of the open trips are complete on disk: `ok`, or what is wrong with how many."""
+        faults = [reply.journal for reply in self._replies.values() if reply.journal]
+        return f"{faults[0]} ({len(faults)} of {len(self._replies)} open trips keep no pictures)" if faults else "ok"
+
+    @property
     def detector_replicas(self) -> int:
         """How many Detectors were running a moment ago."""
         return self._replicas
@@ -193,8 +248,7 @@ class Flow:
     def _offer(self, item: Item) -> None:
         if item.frame is None and item.closed_by is None:
             self._register(item.trip.vehicle)
-        if dropped := self._scheduler.offer(item):
-            self._count([dropped])
+        self._count(self._scheduler.offer(item))
         self._pump()
 
     def _pump(self) -> None:
@@ -250,9 +304,12 @@ class Flow:
     async def _push(self, vehicle: uuid.UUID, push: Push) -> None:
         reply = await self._repeat(lambda: self._vehicles.push(vehicle, push), f"push to {vehicle}")
         self._scheduler.pushed(vehicle)
+        for _ in range(reply.not_kept):
+            self.intake.drop(vehicle, push.trip.id, "disk_full")
         if push.closed_by:
             self._replies.pop(vehicle, None)
             self._pushed.pop(vehicle, None)
+            self._notes.closed(push.trip)
         else:
             self._replies[vehicle] = reply
             self._pushed[vehicle] = push.trip, time.monotonic()
@@ -283,6 +340,8 @@ class Flow:
     def _count(self, dropped: list[Dropped]) -> None:
         for one in dropped:
             self.intake.drop(one.trip.vehicle, one.trip.id, one.reason)
+            if one.reason == "crashed":
+                self._start(asyncio.to_thread(self._keep_crashed, one), f"keep {one.trip.id}-{one.frame.seq}")
 
     async def _info(self, view: StreamView) -> StreamInfo:
         vehicle = view.trip.vehicle

@@ -5,32 +5,40 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
+from functools import partial
 from typing import Any
 
 import ray
 from ray import serve
-from ray.exceptions import RayError
+from ray.exceptions import ActorUnavailableError, RayActorError, RayError
 from ray.serve.handle import DeploymentHandle
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from actors.vehicle import PushReply, VehicleConfig
 from actors.vehicle_actor import NAMESPACE, VehicleStatus, actor_name, start_vehicle
+from models.errors import one_line
 from models.jpeg import FrameLimits
-from models.types import Observation, Unreadable
+from models.types import Observation, Trip, Unreadable
 from serve_app.adapters.broker import EmbeddedBroker
 from serve_app.adapters.mqtt import BrokerAddress, MqttConnection
+from serve_app.crashed import CrashedFrames
 from serve_app.flow import REPLICAS_TIMEOUT_S, Flow, FlowConfig
 from serve_app.loopback import keep_to_loopback
 from serve_app.probe import Probe
+from serve_app.recovery import Recovery, TripNotes, vehicles_with_journals
 from serve_app.registrar import Registrar
 from serve_app.scheduler import Push
 from serve_app.settings import Address, Settings, process_settings
-from serve_app.stores import open_metrics, open_stores
-from serve_app.views import DetectorInfo, FlowHealth, StreamInfo
+from serve_app.stores import HOME, journal_folder, open_metrics
+from serve_app.views import DetectorInfo, FlowHealth, FlushInfo, StreamInfo
 
 _log = logging.getLogger(__name__)
 
 ORPHANED_AFTER_S = 60.0
 INFO_TIMEOUT_S = 2.0
+NODE_TIMEOUT_S = 30.0
+HAND_OVER_S = 15.0
+"""Less than Serve's graceful_shutdown_timeout_s of 20: after that it kills."""
 
 
 class Gateway:
@@ -57,6 +65,8 @@ class Gateway:
         self._registrar = Registrar(lambda: open_metrics(settings))
         self._draining = False
         self._mqtt = MqttConnection(broker_address(settings), self._message)
+        vehicles = RayVehicles(_vehicle_config(settings))
+        notes = TripNotes(journal_folder(), ray.get_runtime_context().get_session_name())
         self._flow = Flow(
             FlowConfig(
                 limits=FrameLimits(max_bytes=settings.max_frame_bytes, max_pixels=settings.max_frame_pixels),
@@ -67,13 +77,30 @@ class Gateway:
                 idle_timeout_s=settings.stream_idle_timeout_s,
             ),
             detectors=self._detectors,
-            vehicles=RayVehicles(_vehicle_config(settings)),
+            vehicles=vehicles,
             broker=self._mqtt,
             register=self._registrar.register,
+            notes=notes,
+            keep_crashed=CrashedFrames(settings.data_dir / "crashed").keep,
             loop=asyncio.get_running_loop(),
         )
+        self._vehicles = vehicles
+        self._recovery = Recovery(
+            vehicles, notes, adopt=self._flow.adopt, reopen=self._flow.reopen, is_open=self._flow.has
+        )
+        await self._recovery.adopt()
         self._flow.start()
+        self._sweeping = asyncio.get_running_loop().create_task(self._recovery.sweep_forever(), name="recovery")
         self._mqtt.start()
+
+    async def __del__(self) -> None:
+        """Serve awaits it when another replica takes this one's place: its trips go on there."""
+        if self._draining or not hasattr(self, "_sweeping"):
+            return
+        self._draining = True
+        self._sweeping.cancel()
+        await asyncio.to_thread(self._mqtt.stop)
+        await self._flow.hand_over(HAND_OVER_S)
 
     async def streams(self) -> list[StreamInfo]:
         """The open streams."""
@@ -89,13 +116,23 @@ class Gateway:
             broker="connected, going down" if self._draining else self._mqtt.state,
             detector_replicas=self._flow.detector_replicas,
             detector=await self._detectors.info() if self._flow.detector_replicas else None,
+            journal=self._flow.journal,
             streams=len(self._flow.intake.views()),
             refused=self._flow.intake.refused,
         )
 
+    async def close(self, vehicle: uuid.UUID) -> bool:
+        """End the vehicle's trip as its close_stream would; False when none is open."""
+        return self._flow.intake.close(vehicle, "operator")
+
+    async def flushes(self) -> list[FlushInfo]:
+        """What is closed and not stored yet, of all living vehicles that answer."""
+        return await self._vehicles.flushes()
+
     async def drain(self, grace_s: float) -> int:
         """Take no frame any more and flush every trip; returns how many vehicles were left when the time was over."""
         self._draining = True
+        self._sweeping.cancel()
         self._mqtt.say_offline()
         left = await self._flow.drain(grace_s)
         await asyncio.to_thread(self._mqtt.stop)
@@ -113,6 +150,8 @@ class Gateway:
             return
         self._mqtt.check()
         self._flow.check()
+        if self._sweeping.done():
+            raise RuntimeError("nobody looks for journals any more")
         if self._embedded and not self._embedded.alive:
             raise RuntimeError("the embedded broker has ended")
 
@@ -154,7 +193,7 @@ class ServeDetectors:
 
 
 class RayVehicles:
-    """`flow.Vehicles` over named Ray actors.
+    """`flow.Vehicles` and `recovery.Actors` over named Ray actors.
 
     Args:
         config: What they are started with.
@@ -162,13 +201,14 @@ class RayVehicles:
 
     def __init__(self, config: VehicleConfig) -> None:
         self._config = config
+        self._node = ray.get_runtime_context().get_node_id()
         self._actors: dict[uuid.UUID, Any] = {}  # handles; Ray's types do not know an actor's methods
 
     async def push(self, vehicle: uuid.UUID, push: Push) -> PushReply:
         """Push to the vehicle's actor, which is started if there is none."""
         actor: Any = self._actors.get(vehicle)
         if actor is None:
-            actor = await asyncio.to_thread(start_vehicle, vehicle, self._config, open_stores)
+            actor = await asyncio.to_thread(start_vehicle, vehicle, self._config, HOME)
             self._actors[vehicle] = actor
         try:
             reply: PushReply = await actor.push.remote(push.trip, push.frames, push.closed_by)
@@ -190,11 +230,69 @@ class RayVehicles:
             return None
         return status
 
+    async def flushes(self) -> list[FlushInfo]:
+        """What is closed and not stored yet."""
+
+        async def look(vehicle: uuid.UUID) -> list[FlushInfo]:
+            try:
+                status = await self.look(vehicle, INFO_TIMEOUT_S)
+            except (LookupError, TimeoutError):
+                return []
+            return [FlushInfo(flush, status.node, status.pid) for flush in status.flushes]
+
+        found = await asyncio.gather(*(look(vehicle) for vehicle in await self.living()))
+        return [flush for flushes in found for flush in flushes]
+
     async def alive(self) -> int:
         """How many are there, flushes under way included."""
+        return len(await self.living())
+
+    async def living(self) -> set[uuid.UUID]:
+        """See `Actors.living`."""
         named = await asyncio.to_thread(ray.util.list_named_actors, all_namespaces=True)
         prefix = actor_name("")
-        return sum(one["namespace"] == NAMESPACE and one["name"].startswith(prefix) for one in named)
+        ours = [one["name"] for one in named if one["namespace"] == NAMESPACE and one["name"].startswith(prefix)]
+        return {uuid.UUID(name.removeprefix(prefix)) for name in ours}
+
+    async def look(self, vehicle: uuid.UUID, timeout_s: float) -> VehicleStatus:
+        """See `Actors.look`."""
+        try:
+            actor: Any = await asyncio.to_thread(ray.get_actor, actor_name(vehicle), NAMESPACE)
+            status: VehicleStatus = await asyncio.wait_for(actor.status.remote(), timeout_s)
+        except ActorUnavailableError as error:
+            raise TimeoutError(one_line(error)) from error
+        except (ValueError, RayActorError) as error:
+            raise LookupError(f"vehicle {vehicle} has no actor") from error
+        return status
+
+    async def finish_left_behind(self, vehicle: uuid.UUID, node: str | None, trip: Trip | None = None) -> None:
+        """See `Actors.finish_left_behind`."""
+        start = partial(start_vehicle, vehicle, self._config, HOME, near_node=node)
+        actor: Any = await asyncio.to_thread(start)
+        await actor.finish_left_behind.remote(trip)
+
+    async def journals(self) -> dict[uuid.UUID, str | None]:
+        """See `Actors.journals`; a node that does not answer is looked at the next time."""
+        found: dict[uuid.UUID, str | None] = {}
+        for node in await asyncio.to_thread(ray.nodes):
+            if not node["Alive"]:
+                continue
+            if node["NodeID"] == self._node:
+                here = await asyncio.to_thread(vehicles_with_journals, journal_folder())
+            else:
+                there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+                look: Any = ray.remote(num_cpus=0, max_retries=0)(_journals_here).options(scheduling_strategy=there)
+                try:
+                    here = await asyncio.wait_for(look.remote(), NODE_TIMEOUT_S)
+                except (RayError, TimeoutError) as error:
+                    _log.warning("node %s does not say what journals it has: %s", node["NodeID"], one_line(error))
+                    continue
+            found.update(dict.fromkeys(here, node["NodeID"]))
+        return found
+
+
+def _journals_here() -> set[uuid.UUID]:
+    return vehicles_with_journals(journal_folder())
 
 
 def broker_address(settings: Settings) -> BrokerAddress:
@@ -220,5 +318,6 @@ def _vehicle_config(settings: Settings) -> VehicleConfig:
         pre_roll_s=settings.footage_pre_roll_s,
         post_roll_s=settings.footage_post_roll_s,
         footage_max_bytes=settings.footage_max_mb * 2**20,
+        sync_interval_s=settings.sync_interval_s,
         orphaned_after_s=ORPHANED_AFTER_S,
     )

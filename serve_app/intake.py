@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from models.jpeg import FrameLimits, refusal
 from models.once_per import OncePer
+from models.token_bucket import TokenBucket
 from models.types import ClosedBy, DropReason, Frame, Trip
 from serve_app.scheduler import Item
 
@@ -21,6 +22,11 @@ _log = logging.getLogger(__name__)
 LONGEST_UUID_TEXT = 64
 """`urn:uuid:{...}` has 47 characters; anything longer is no UUID and is not worth parsing."""
 LOG_INTERVAL_S = 10.0
+OPENS_PER_S = 10.0
+"""Each opening starts an actor (0.3 s of CPU) and may insert a vehicle: a device that makes up a UUID each time and
+closes what it opened is not held by `max_vehicles`. A fleet of thousands, one trip an hour each, opens one a second."""
+LEAST_OPENS_AT_ONCE = 100
+"""Or twice `max_vehicles`, if that is more: a whole fleet that comes back after an outage passes, and once again."""
 
 
 @dataclass(slots=True)
@@ -32,6 +38,7 @@ class Stream:
         opened_s: Monotonic clock when it opened; capture times count from here.
         last_frame_s: Monotonic clock of the last accepted frame, or of the opening.
         frames: Accepted so far, and relayed unless they count as `not_relayed`.
+        next_seq: Of the next frame.
         dropped: Frames given up, by reason.
     """
 
@@ -39,6 +46,7 @@ class Stream:
     opened_s: float
     last_frame_s: float
     frames: int = 0
+    next_seq: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
 
 
@@ -59,6 +67,7 @@ class Intake:
         max_vehicles: Streams that may be open at once.
         relay: Publishes a frame's base64 under a topic; False when it was given up.
         emit: Takes every item in order; called under the intake's lock, so it must return at once.
+        note: Takes a trip that opens, before its message is acknowledged; likewise.
         monotonic: Seconds.
         wall: Seconds since 1970 UTC.
     """
@@ -70,6 +79,7 @@ class Intake:
         max_vehicles: int,
         relay: Callable[[str, bytes], bool],
         emit: Callable[[Item], object],
+        note: Callable[[Trip], object] = lambda _: None,
         monotonic: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
@@ -77,11 +87,13 @@ class Intake:
         self._max_vehicles = max_vehicles
         self._relay = relay
         self._emit = emit
+        self._note = note
         self._monotonic = monotonic
         self._wall = wall
         self._lock = threading.Lock()
         self._streams: dict[uuid.UUID, Stream] = {}
         self._refused: Counter[str] = Counter()
+        self._opens = TokenBucket(burst=max(LEAST_OPENS_AT_ONCE, 2 * max_vehicles), per_s=OPENS_PER_S)
         self._logged = OncePer(LOG_INTERVAL_S)
         self._accepting = True
 
@@ -102,6 +114,22 @@ class Intake:
         elif topic.startswith("stream/"):
             self._frame(topic.split("/", 2)[1], payload)
         return True
+
+    def adopt(self, trip: Trip, *, age_s: float, frames: int, next_seq: int) -> None:
+        """Go on with a trip that another Gateway opened; no effect when one of its vehicle is open here.
+
+        Args:
+            trip: The trip.
+            age_s: Seconds since it opened.
+            frames: Taken so far.
+            next_seq: Of its next frame; above that of every frame that the other Gateway may have under way.
+        """
+        now_s = self._monotonic()
+        with self._lock:
+            if trip.vehicle not in self._streams:
+                stream = Stream(trip, opened_s=now_s - age_s, last_frame_s=now_s, frames=frames, next_seq=next_seq)
+                self._streams[trip.vehicle] = stream
+                self._emit(Item(trip))
 
     def close(self, vehicle: uuid.UUID, closed_by: ClosedBy) -> bool:
         """End the vehicle's trip; False when none is open."""
@@ -155,14 +183,17 @@ class Intake:
             if vehicle in self._streams:
                 return True
             reason: DropReason | None = None
+            now_s = self._monotonic()
             if not self._accepting:
                 reason = "shutting_down"
             elif len(self._streams) >= self._max_vehicles:
                 reason = "too_many_vehicles"
+            elif not self._opens.take(now_s):  # last, so that only an opening costs a token
+                reason = "too_many_opens"
             else:
-                now_s = self._monotonic()
                 trip = Trip(uuid.uuid4(), vehicle, round(self._wall() * 1000))
                 self._streams[vehicle] = Stream(trip, opened_s=now_s, last_frame_s=now_s)
+                self._note(trip)
                 self._emit(Item(trip))
         if reason:
             self._refuse(reason, vehicle)
@@ -181,8 +212,9 @@ class Intake:
             if stream is not None and reason is None:
                 if not self._relay(f"base64/{text}", b64encode(payload)):
                     reason = "not_relayed"
-                self._emit(Item(stream.trip, Frame(stream.frames, now_s - stream.opened_s, payload), text=text))
+                self._emit(Item(stream.trip, Frame(stream.next_seq, now_s - stream.opened_s, payload), text=text))
                 stream.frames += 1
+                stream.next_seq += 1
                 stream.last_frame_s = now_s
         if stream is None:
             reason = reason or "not_open"
@@ -194,7 +226,8 @@ class Intake:
             self._refused[reason] += 1
             if stream is not None:
                 stream.dropped[reason] += 1
-            due = self._logged.due((reason, vehicle), self._monotonic())
+            # Vehicles without a stream share a line: with a made-up UUID each time they would have one each.
+            due = self._logged.due((reason, vehicle if vehicle in self._streams else None), self._monotonic())
         if due:
             _log.warning("dropped (%s) from vehicle %s; said once in %.0f s", reason, vehicle or "?", LOG_INTERVAL_S)
 

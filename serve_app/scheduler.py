@@ -10,8 +10,14 @@ from dataclasses import dataclass, field
 from actors.vehicle import SeenFrame
 from models.types import ClosedBy, DropReason, Frame, Observation, Trip, Unreadable
 
+MAILBOX_BYTES = 16 * 2**20
+"""Bytes that may wait in one vehicle's mailbox: 150 frames of 110 KB, three times the biggest of an ordinary camera.
+Without it 200 vehicles with 150 frames of 1 MiB each hold 30 GB."""
 PUSH_FRAMES = 32
-"""Frames in one push at most; also how many may wait for one, so that a slow vehicle fills its own mailbox only."""
+"""Frames of a vehicle that may be out of its mailbox and not yet on their way to its actor: in a batch, or ready for a
+push, which takes all that is ready. So a slow actor fills its own mailbox only, and a push has as many at most."""
+PUSH_BYTES = 4 * 2**20
+"""The same in bytes, one frame more at most; what an ordinary camera sends stays below it at `PUSH_FRAMES`."""
 DEATHS_ALLOWED = 2
 """Replicas that may die of a batch before it is halved, or of a lone frame before it is dropped."""
 FAILURES_ALLOWED = 5
@@ -77,11 +83,35 @@ class Push:
 
 
 @dataclass(slots=True)
+class _Tally:
+    """How many frames are somewhere, and their bytes; starts and ends of trips count nothing."""
+
+    frames: int = 0
+    bytes: int = 0
+
+    def add(self, item: Item) -> None:
+        if item.frame:
+            self.frames += 1
+            self.bytes += len(item.frame.jpeg)
+
+    def remove(self, item: Item) -> None:
+        if item.frame:
+            self.frames -= 1
+            self.bytes -= len(item.frame.jpeg)
+
+
+@dataclass(slots=True)
 class _Lane:
-    """One vehicle: waiting (the mailbox) -> detecting -> ready -> pushing, each in order."""
+    """One vehicle: waiting (the mailbox) -> detecting -> ready -> pushing, each in order.
+
+    Its frames are bounded everywhere, whatever its actor does: `mailbox` by the scheduler's limits, `ahead` exactly by
+    `PUSH_FRAMES` and, but for one frame, `PUSH_BYTES`, since each frame is taken only while there is room for it (not
+    one batch more), and the push under way was `ahead` before it went.
+    """
 
     waiting: deque[Item] = field(default_factory=deque)
-    frames_waiting: int = 0
+    mailbox: _Tally = field(default_factory=_Tally)  # of what is waiting
+    ahead: _Tally = field(default_factory=_Tally)  # of what is detecting or ready
     detecting: bool = False
     ready: deque[tuple[Item, Observation | None]] = field(default_factory=deque)
     pushing: bool = False
@@ -97,10 +127,12 @@ class Scheduler:
     Args:
         mailbox_frames: Frames that may wait in one vehicle's mailbox.
         max_batch_size: Frames in one batch.
+        mailbox_bytes: Bytes that may wait in one vehicle's mailbox; a lone frame may have more.
     """
 
-    def __init__(self, *, mailbox_frames: int, max_batch_size: int) -> None:
+    def __init__(self, *, mailbox_frames: int, max_batch_size: int, mailbox_bytes: int = MAILBOX_BYTES) -> None:
         self._mailbox_frames = mailbox_frames
+        self._mailbox_bytes = mailbox_bytes
         self._max_batch_size = max_batch_size
         self._lanes: dict[uuid.UUID, _Lane] = {}
         self._turn: deque[uuid.UUID] = deque()  # who is served first in the next batch
@@ -108,11 +140,12 @@ class Scheduler:
         self._out = 0  # batches under way
         self._alone = False  # the one under way has failed before
 
-    def offer(self, item: Item) -> Dropped | None:
+    def offer(self, item: Item) -> list[Dropped]:
         """Put an item into its vehicle's mailbox.
 
         Returns:
-            The oldest waiting frame when the mailbox was full; starts and ends of trips are never dropped.
+            The oldest waiting frames when the mailbox was full, several for a big one; starts and ends of trips are
+            never dropped.
         """
         vehicle = item.trip.vehicle
         lane = self._lanes.get(vehicle)
@@ -120,19 +153,13 @@ class Scheduler:
             lane = self._lanes[vehicle] = _Lane()
             self._turn.append(vehicle)
         lane.waiting.append(item)
-        if item.frame is None:
-            self._promote(lane)
-            return None
-        lane.frames_waiting += 1
-        if lane.frames_waiting <= self._mailbox_frames:
-            return None
-        oldest = next(i for i, waiting in enumerate(lane.waiting) if waiting.frame)
-        dropped = lane.waiting[oldest]
-        del lane.waiting[oldest]
-        lane.frames_waiting -= 1
+        lane.mailbox.add(item)
+        dropped: list[Dropped] = []
+        if item.frame:  # only a frame makes it fuller; what a halved batch put back beyond the limits goes here too
+            while self._too_full(lane.mailbox):
+                dropped.append(_drop_oldest(lane))
         self._promote(lane)
-        assert dropped.frame is not None  # noqa: S101 - by the search above
-        return Dropped(dropped.trip, dropped.frame, "mailbox_full")
+        return dropped
 
     def next_batch(self) -> Batch | None:
         """The frames to detect next: one of each vehicle in turn, round after round, until the batch is full.
@@ -153,7 +180,7 @@ class Scheduler:
             for vehicle in able[: self._max_batch_size - taken]:
                 items.setdefault(vehicle, []).extend(self._take_frame(self._lanes[vehicle]))
                 taken += 1
-            able = [v for v in able if self._lanes[v].frames_waiting]
+            able = [v for v in able if self._may_detect(self._lanes[v])]
         if not items:
             return None
         for vehicle in items:
@@ -176,6 +203,7 @@ class Scheduler:
                 elif isinstance(said := next(answer), Observation):
                     lane.ready.append((item, said))
                 else:
+                    lane.ahead.remove(item)
                     dropped.append(Dropped(item.trip, item.frame, "unreadable"))
             lane.detecting = False
             self._promote(lane)
@@ -226,7 +254,11 @@ class Scheduler:
     def backlog(self, vehicle: uuid.UUID) -> int:
         """Frames in the vehicle's mailbox."""
         lane = self._lanes.get(vehicle)
-        return lane.frames_waiting if lane else 0
+        return lane.mailbox.frames if lane else 0
+
+    def knows(self, vehicle: uuid.UUID) -> bool:
+        """Whether something of the vehicle is under way."""
+        return vehicle in self._lanes
 
     @property
     def vehicles(self) -> int:
@@ -237,6 +269,8 @@ class Scheduler:
         """Give up the frames of a batch."""
         for vehicle, items in batch.items.items():
             lane = self._lanes[vehicle]
+            for item in items:
+                lane.ahead.remove(item)
             lane.ready.extend((item, None) for item in items if item.frame is None)
             lane.detecting = False
             self._promote(lane)
@@ -252,16 +286,21 @@ class Scheduler:
             del self._lanes[vehicle]
             self._turn.remove(vehicle)
 
+    def _too_full(self, mailbox: _Tally) -> bool:
+        return mailbox.frames > self._mailbox_frames or (mailbox.bytes > self._mailbox_bytes and mailbox.frames > 1)
+
     def _may_detect(self, lane: _Lane) -> bool:
-        return lane.frames_waiting > 0 and not lane.detecting and len(lane.ready) < PUSH_FRAMES
+        room = lane.ahead.frames < PUSH_FRAMES and lane.ahead.bytes < PUSH_BYTES
+        return lane.mailbox.frames > 0 and not lane.detecting and room
 
     def _take_frame(self, lane: _Lane) -> Iterator[Item]:
         """The next frame of a lane, with the starts and ends before it."""
         while True:
             item = lane.waiting.popleft()
+            lane.mailbox.remove(item)
+            lane.ahead.add(item)
             yield item
             if item.frame:
-                lane.frames_waiting -= 1
                 return
 
     def _promote(self, lane: _Lane) -> None:
@@ -278,8 +317,10 @@ class Scheduler:
             while cut < len(items) and keep > 0:
                 keep -= items[cut].frame is not None
                 cut += 1
-            lane.waiting.extendleft(reversed(items[cut:]))
-            lane.frames_waiting += sum(item.frame is not None for item in items[cut:])
+            for item in reversed(items[cut:]):
+                lane.waiting.appendleft(item)
+                lane.ahead.remove(item)
+                lane.mailbox.add(item)
             lane.detecting = cut > 0
             if cut:
                 kept[vehicle] = items[:cut]
@@ -290,14 +331,24 @@ class Scheduler:
         return Batch(kept, deaths=0 if lone else DEATHS_ALLOWED - 1, failures=0 if lone else FAILURES_ALLOWED - 1)
 
 
+def _drop_oldest(lane: _Lane) -> Dropped:
+    """The first frame that waits, out of the mailbox; there is one."""
+    at, item = next((at, item) for at, item in enumerate(lane.waiting) if item.frame)
+    del lane.waiting[at]
+    lane.mailbox.remove(item)
+    assert item.frame is not None  # noqa: S101 - by the search above
+    return Dropped(item.trip, item.frame, "mailbox_full")
+
+
 def _take_push(lane: _Lane) -> Push:
-    """The ready items of one trip, at most `PUSH_FRAMES` frames, up to its end."""
+    """The ready items of one trip, up to its end."""
     trip = lane.ready[0][0].trip
     frames: list[SeenFrame] = []
     text = ""
     closed_by: ClosedBy | None = None
-    while not closed_by and lane.ready and lane.ready[0][0].trip.id == trip.id and len(frames) < PUSH_FRAMES:
+    while not closed_by and lane.ready and lane.ready[0][0].trip.id == trip.id:
         item, observation = lane.ready.popleft()
+        lane.ahead.remove(item)
         if item.frame and observation:
             frames.append(SeenFrame(item.frame, observation))
             text = item.text

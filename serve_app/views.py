@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from actors.flush import FlushStatus
 from models.types import Trip
 
 
@@ -46,6 +47,21 @@ class StreamInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class FlushInfo:
+    """A part on its way to the stores, and who brings it.
+
+    Args:
+        flush: Where it is.
+        node: Ray's id of the actor's node.
+        pid: The actor's process.
+    """
+
+    flush: FlushStatus
+    node: str
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
 class FlowHealth:
     """Whether frames can be taken.
 
@@ -53,6 +69,7 @@ class FlowHealth:
         broker: `connected`, or what is wrong.
         detector_replicas: How many are running.
         detector: What they run; None until one has answered.
+        journal: `ok`, or why the open trips' journals are not complete on disk.
         streams: Open ones.
         refused: Everything refused or dropped since the start, by reason.
     """
@@ -60,6 +77,7 @@ class FlowHealth:
     broker: str
     detector_replicas: int
     detector: DetectorInfo | None
+    journal: str
     streams: int
     refused: dict[str, int]
 

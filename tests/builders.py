@@ -83,7 +83,12 @@ def vehicle_config(**changes: Any) -> VehicleConfig:
     """No pre-roll, no post-roll, one part."""
     return dataclasses.replace(
         VehicleConfig(
-            profile="legacy", pre_roll_s=0.0, post_roll_s=0.0, footage_max_bytes=2**20, orphaned_after_s=60.0
+            profile="legacy",
+            pre_roll_s=0.0,
+            post_roll_s=0.0,
+            footage_max_bytes=2**20,
+            sync_interval_s=1.0,
+            orphaned_after_s=60.0,
         ),
         **changes,
     )

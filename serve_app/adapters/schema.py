@@ -1,4 +1,4 @@
-"""The tables that the companion web backend may have made before us; its shape, also where we make them."""
+"""The tables that the companion web backend may have made before us, in its shape also where we make them; and ours."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     DateTime,
     Double,
@@ -107,6 +108,27 @@ alerts = Table(
     **_MYSQL,
 )
 
+trips = Table(
+    "dms_trips",
+    metadata,
+    Column("id", _ID, primary_key=True),
+    Column("vehicle_id", BigInteger(), nullable=False),
+    Column("uuid", String(191), nullable=False),
+    _time("opened_at"),
+    _time("ended_at"),
+    Column("closed_by", String(16), nullable=False),
+    Column("recovered", Boolean(), nullable=False),
+    Column("frames", BigInteger(), nullable=False),
+    Column("flagged", BigInteger(), nullable=False),
+    _time("created_at"),
+    _time("updated_at"),
+    UniqueConstraint("uuid", name="dms_trips_uuid_key"),
+    _parent("dms_trips", "vehicle_id", "vehicles"),
+    Index("dms_trips_opened_at_idx", "opened_at"),
+    **_MYSQL,
+)
+
 # InnoDB indexes a foreign key by itself, SQLite does not.
 Index("videos_vehicle_id_idx", videos.c.vehicle_id).ddl_if(dialect="sqlite")
 Index("alerts_video_id_idx", alerts.c.video_id).ddl_if(dialect="sqlite")
+Index("dms_trips_vehicle_id_idx", trips.c.vehicle_id).ddl_if(dialect="sqlite")

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import datetime as dt
+import logging
 import threading
 import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Table, insert, inspect, select
+from sqlalchemy import Connection, Engine, Table, insert, inspect, select, update
 from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
 from sqlalchemy.schema import CreateIndex, CreateTable
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random
 
-from actors.records import AlertRecord, VideoRecord
+from actors.records import AlertRecord, TripRecord, VideoRecord
 from serve_app.adapters.engines import mysql_engine, sqlite_engine
-from serve_app.adapters.schema import alerts, metadata, vehicles, videos
+from serve_app.adapters.schema import alerts, metadata, trips, vehicles, videos
 
 _EPOCH = dt.datetime(1970, 1, 1)  # noqa: DTZ001 the columns are UTC without a zone
 _LOST_RACES = {1205, 1213}  # MySQL: lock wait timeout, deadlock
+_DENIED = {1044, 1142}  # MySQL: no right to the database, to the command
+_log = logging.getLogger(__name__)
 
 
 def metrics_store(
@@ -78,6 +81,7 @@ class SqlMetricsStore:
         self.engine = engine
         self._prepared = False
         self._preparing = threading.Lock()
+        self._records_trips = True
 
     @property
     def describe(self) -> str:
@@ -101,16 +105,36 @@ class SqlMetricsStore:
                 there = inspect(connection).get_table_names()
                 for table in metadata.sorted_tables:
                     if table.name not in there:
-                        _create(connection, table)
+                        self._make(connection, table)
             self._prepared = True
+
+    def _make(self, connection: Connection, table: Table) -> None:
+        try:
+            _create(connection, table)
+        except OperationalError as error:
+            # The companion's tables are there and want no CREATE; without our own, videos and alerts land all the same.
+            if table is not trips or error.orig is None or error.orig.args[0] not in _DENIED:
+                raise
+            if self._records_trips:
+                _log.error("table %s is missing and may not be made: trips are not recorded (GRANT CREATE)", table.name)
+            self._records_trips = False
+        else:
+            self._records_trips = True
 
     def register(self, vehicle: uuid.UUID) -> None:
         """See `MetricsStore.register`."""
         self._write(lambda connection: _vehicle_id(connection, vehicle, _now()))
 
-    def save(self, video: VideoRecord, alerts: Sequence[AlertRecord]) -> None:
+    def save(self, video: VideoRecord | None, alerts: Sequence[AlertRecord], trip: TripRecord | None = None) -> None:
         """See `MetricsStore.save`."""
-        self._write(lambda connection: _save(connection, video, alerts))
+
+        def change(connection: Connection) -> None:
+            if video is not None:
+                _save_video(connection, video, alerts)
+            if trip is not None and self._records_trips:
+                _save_trip(connection, trip)
+
+        self._write(change)
 
     def video_exists(self, video_uuid: uuid.UUID) -> bool:
         """Whether a `videos` row has this UUID.
@@ -162,7 +186,7 @@ def _lost_a_race(error: BaseException) -> bool:
     return isinstance(error, IntegrityError)
 
 
-def _save(connection: Connection, video: VideoRecord, records: Sequence[AlertRecord]) -> None:
+def _save_video(connection: Connection, video: VideoRecord, records: Sequence[AlertRecord]) -> None:
     now = _now()
     vehicle_id = _vehicle_id(connection, video.vehicle, now)
     video_id = _id_of(connection, videos, video.uuid)
@@ -172,6 +196,25 @@ def _save(connection: Connection, video: VideoRecord, records: Sequence[AlertRec
     missing = {str(record.uuid): record for record in records if str(record.uuid) not in there}
     if missing:
         connection.execute(insert(alerts), [_alert_row(record, video_id, now) for record in missing.values()])
+
+
+def _save_trip(connection: Connection, trip: TripRecord) -> None:
+    now = _now()
+    vehicle_id = _vehicle_id(connection, trip.vehicle, now)
+    values = {
+        "ended_at": _utc(trip.ended_at_ms),
+        "closed_by": trip.closed_by,
+        "recovered": trip.recovered,
+        "frames": trip.frames,
+        "flagged": trip.flagged,
+    }
+    trip_id = _id_of(connection, trips, trip.uuid)
+    if trip_id is None:
+        _insert(connection, trips, trip.uuid, now, vehicle_id=vehicle_id, opened_at=_utc(trip.opened_at_ms), **values)
+    else:
+        # A trip only grows: whoever knows of fewer frames, as a process that lost its journal, knows less.
+        which = (trips.c.id == trip_id) & (trips.c.frames <= trip.frames)
+        connection.execute(update(trips).where(which).values(**values, updated_at=now))
 
 
 def _alert_row(record: AlertRecord, video_id: int, now: dt.datetime) -> dict[str, Any]:
@@ -184,7 +227,7 @@ def _alert_row(record: AlertRecord, video_id: int, now: dt.datetime) -> dict[str
         "yawning_duration": record.yawning_duration,
         "focus_duration": record.focus_duration,
         "object_detected": record.object_detected,
-        "time": _EPOCH + dt.timedelta(milliseconds=record.time_ms),
+        "time": _utc(record.time_ms),
         "created_at": now,
         "updated_at": now,
     }
@@ -203,6 +246,10 @@ def _id_of(connection: Connection, table: Table, row: uuid.UUID) -> int | None:
 def _insert(connection: Connection, table: Table, row: uuid.UUID, now: dt.datetime, **values: Any) -> int:
     made = connection.execute(insert(table).values(uuid=str(row), created_at=now, updated_at=now, **values))
     return int(made.inserted_primary_key[0])  # type: ignore[index]  # a single insert has one
+
+
+def _utc(time_ms: int) -> dt.datetime:
+    return _EPOCH + dt.timedelta(milliseconds=time_ms)
 
 
 def _now() -> dt.datetime:

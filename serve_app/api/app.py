@@ -7,25 +7,30 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from serve_app.api.footage import footage_routes
-from serve_app.api.problems import TokenGuard, fault_problem, http_problem, validation_problem
+from serve_app.api.guard import Key, SiteGuard, TokenGuard, login_routes
+from serve_app.api.problems import fault_problem, http_problem, validation_problem
 from serve_app.api.streams import GatewayView, stream_routes
 from serve_app.stores import Readers
 
 
-def make_api(gateway: GatewayView, readers: Readers, *, api_token: str | None) -> FastAPI:
+def make_api(gateway: GatewayView, readers: Readers, *, api_token: str | None, public_url: str) -> FastAPI:
     """The application.
 
     Args:
         gateway: The Gateway.
         readers: Database and storage.
-        api_token: Asked of every route but `problems.OPEN_ROUTES`; None asks nothing.
+        api_token: Asked of every route but `/healthz` and `/login`; None asks nothing.
+        public_url: Where browsers reach it.
     """
     app = FastAPI(title="Driver monitoring", version="1")
-    if api_token:
-        app.add_middleware(TokenGuard, token=api_token)
+    key = Key(api_token) if api_token else None
+    if key:
+        app.add_middleware(TokenGuard, key=key)
+    app.add_middleware(SiteGuard, public_url=public_url)  # the last one added is asked first
     app.add_exception_handler(HTTPException, http_problem)
     app.add_exception_handler(RequestValidationError, validation_problem)
     app.add_exception_handler(Exception, fault_problem)
+    app.include_router(login_routes(key, public_url=public_url))
     app.include_router(stream_routes(gateway, readers))
     app.include_router(footage_routes(readers))
     return app

@@ -11,7 +11,7 @@ from serve_app.api.app import make_api
 from serve_app.loopback import keep_to_loopback
 from serve_app.settings import process_settings
 from serve_app.stores import open_readers
-from serve_app.views import FlowHealth, StreamInfo
+from serve_app.views import FlowHealth, FlushInfo, StreamInfo
 
 
 class Api:
@@ -25,7 +25,9 @@ class Api:
         keep_to_loopback()
         settings = process_settings()
         token = settings.api_token.get_secret_value() if settings.api_token else None
-        self._app = make_api(RemoteGateway(gateway), open_readers(settings), api_token=token)
+        self._app = make_api(
+            RemoteGateway(gateway), open_readers(settings), api_token=token, public_url=settings.public_url
+        )
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Asked for by `serve.ingress`."""
@@ -56,3 +58,13 @@ class RemoteGateway:
         """One of them."""
         stream: StreamInfo | None = await self._handle.stream.remote(vehicle)
         return stream
+
+    async def close(self, vehicle: uuid.UUID) -> bool:
+        """End the vehicle's trip; False when none is open."""
+        closed: bool = await self._handle.close.remote(vehicle)
+        return closed
+
+    async def flushes(self) -> list[FlushInfo]:
+        """What is closed and not stored yet."""
+        flushes: list[FlushInfo] = await self._handle.flushes.remote()
+        return flushes

@@ -1,42 +1,13 @@
-"""Errors as RFC 9457 says (`application/problem+json`), and the guard that lets nobody in without the token."""
+"""Errors as RFC 9457 says (`application/problem+json`)."""
 
 from __future__ import annotations
 
-import hmac
 from http import HTTPStatus
 
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp, Receive, Scope, Send
-
-OPEN_ROUTES = frozenset({"/healthz", "/login"})
-
-
-class TokenGuard:
-    """Lets nobody in without `Authorization: Bearer <token>`.
-
-    Args:
-        app: What it guards.
-        token: The token.
-    """
-
-    def __init__(self, app: ASGIApp, *, token: str) -> None:
-        self._app = app
-        self._token = token.encode()
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI."""
-        scheme, _, said = dict(scope.get("headers", [])).get(b"authorization", b"").partition(b" ")
-        known = scheme.lower() == b"bearer" and hmac.compare_digest(said, self._token)
-        guarded = scope["type"] in {"http", "websocket"} and scope["path"] not in OPEN_ROUTES
-        if guarded and not known:
-            refusal = problem(HTTPStatus.UNAUTHORIZED, "this route wants `Authorization: Bearer <API_TOKEN>`")
-            refusal.headers["WWW-Authenticate"] = "Bearer"
-            await refusal(scope, receive, send)
-            return
-        await self._app(scope, receive, send)
 
 
 def problem(status: int, detail: str) -> JSONResponse:

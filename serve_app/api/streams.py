@@ -16,7 +16,7 @@ from ray.serve.exceptions import RayServeException
 
 from serve_app.probe import Probe
 from serve_app.stores import Readers
-from serve_app.views import FlowHealth, StreamInfo
+from serve_app.views import FlowHealth, FlushInfo, StreamInfo
 
 ANSWER_TIMEOUT_S = 3.0
 _T = TypeVar("_T")
@@ -34,6 +34,12 @@ class GatewayView(Protocol):
     async def stream(self, vehicle: uuid.UUID) -> StreamInfo | None:
         """One of them."""
 
+    async def close(self, vehicle: uuid.UUID) -> bool:
+        """End the vehicle's trip; False when none is open."""
+
+    async def flushes(self) -> list[FlushInfo]:
+        """What is closed and not stored yet."""
+
 
 class StreamOut(BaseModel):
     """An open stream."""
@@ -50,6 +56,27 @@ class StreamOut(BaseModel):
     pid: int | None = Field(description="The actor's process; null while it starts")
 
 
+class CloseOut(BaseModel):
+    """A trip that ends."""
+
+    vehicle: uuid.UUID
+
+
+class FlushOut(BaseModel):
+    """A part of a trip on its way to the stores."""
+
+    vehicle: uuid.UUID
+    trip: uuid.UUID
+    part: int = Field(description="From 1; a long trip has several")
+    object: str = Field(description="What its MP4 is called in the store, if it has one")
+    step: str = Field(examples=["waiting", "encode", "upload", "rows"])
+    attempt: int = Field(description="Of this step, from 1")
+    last_error: str | None = Field(description="Why the attempt before this one failed")
+    next_try_at: dt.datetime | None
+    node: str = Field(description="Ray's id of the actor's node")
+    pid: int = Field(description="The actor's process")
+
+
 class HealthOut(BaseModel):
     """Each dependency's state; `ok` or what is wrong."""
 
@@ -60,6 +87,7 @@ class HealthOut(BaseModel):
     face_model: str
     database: str
     storage: str
+    journal: str = Field(description="`ok`, or why the open trips' journals are not complete on disk")
     streams: int
     refused: dict[str, int] = Field(description="Everything refused or dropped since the start, by reason")
 
@@ -86,6 +114,7 @@ def stream_routes(gateway: GatewayView, readers: Readers) -> APIRouter:
             face_model=flow.detector.face_model if flow.detector else "starting",
             database=database,
             storage=storage,
+            journal=flow.journal,
             streams=flow.streams,
             refused=flow.refused,
         )
@@ -100,10 +129,43 @@ def stream_routes(gateway: GatewayView, readers: Readers) -> APIRouter:
         """One open stream; 404 from close_stream on."""
         info = await _in_time(gateway.stream(vehicle))
         if info is None:
-            raise HTTPException(HTTPStatus.NOT_FOUND, f"no stream of vehicle {vehicle} is open")
+            raise _not_open(vehicle)
         return _stream_out(info)
 
+    @router.post("/v1/streams/{vehicle}/close", status_code=HTTPStatus.ACCEPTED)
+    async def close(vehicle: uuid.UUID) -> CloseOut:
+        """End the vehicle's trip as its close_stream would; its flush shows in `/v1/flushes`."""
+        if not await _in_time(gateway.close(vehicle)):
+            raise _not_open(vehicle)
+        return CloseOut(vehicle=vehicle)
+
+    @router.get("/v1/flushes")
+    async def flushes() -> list[FlushOut]:
+        """Trips, or parts of them, that are closed and not stored yet."""
+        return [_flush_out(info) for info in await _in_time(gateway.flushes())]
+
     return router
+
+
+def _not_open(vehicle: uuid.UUID) -> HTTPException:
+    return HTTPException(HTTPStatus.NOT_FOUND, f"no stream of vehicle {vehicle} is open")
+
+
+def _flush_out(info: FlushInfo) -> FlushOut:
+    flush = info.flush
+    next_s = flush.next_try_at_s
+    return FlushOut(
+        vehicle=flush.vehicle,
+        trip=flush.trip,
+        part=flush.part,
+        object=flush.object_name,
+        step=flush.step,
+        attempt=flush.attempt,
+        last_error=flush.last_error,
+        next_try_at=dt.datetime.fromtimestamp(next_s, dt.UTC) if next_s is not None else None,
+        node=info.node,
+        pid=info.pid,
+    )
 
 
 def _stream_out(info: StreamInfo) -> StreamOut:
@@ -131,6 +193,7 @@ async def _flow_health(gateway: GatewayView) -> FlowHealth:
             detector_replicas=0,
             detector=None,
             streams=0,
+            journal="unknown",
             refused={},
         )
 

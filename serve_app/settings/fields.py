@@ -149,7 +149,11 @@ class Settings(BaseModel):
         2**24, ge=4096, le=2**27, title="Frame pixels", description="Largest frame that is taken, in pixels."
     )
     mailbox_frames: int = Field(
-        150, ge=1, le=10_000, title="Mailbox", description="Frames of a vehicle that may wait; beyond, the oldest go."
+        150,
+        ge=1,
+        le=10_000,
+        title="Mailbox",
+        description="Frames of a vehicle that may wait, 16 MiB at most; beyond, the oldest go.",
     )
     max_vehicles: int = Field(
         200, ge=1, le=10_000, title="Vehicles", description="Streams that may be open at the same time."

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from actors.records import AlertRecord, VideoRecord, alert_uuid, object_name, video_uuid
-from models.types import Trip
+from actors.records import AlertRecord, TripRecord, VideoRecord, alert_uuid, object_name, video_uuid
+from models.types import ClosedBy, Trip
 from serve_app.adapters.sql import SqlMetricsStore, metrics_store
 from tests import servers
 
@@ -82,6 +82,20 @@ def make_alerts(trip: Trip, n: int) -> list[AlertRecord]:
         )
         for seq in range(n)
     ]
+
+
+def make_trip_record(trip: Trip, closed_by: ClosedBy = "device", frames: int = 20) -> TripRecord:
+    """The trip's end, 2 s after it opened."""
+    return TripRecord(
+        uuid=trip.id,
+        vehicle=trip.vehicle,
+        opened_at_ms=trip.opened_at_ms,
+        ended_at_ms=trip.opened_at_ms + 2000,
+        closed_by=closed_by,
+        recovered=False,
+        frames=frames,
+        flagged=3,
+    )
 
 
 def sqlite_database(folder: Path) -> Database:

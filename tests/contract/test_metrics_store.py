@@ -12,7 +12,15 @@ import pytest
 
 from actors.ports import MetricsStore
 from actors.records import VideoRecord
-from tests.contract.databases import Database, make_alerts, make_trip, make_video, mariadb_database, sqlite_database
+from tests.contract.databases import (
+    Database,
+    make_alerts,
+    make_trip,
+    make_trip_record,
+    make_video,
+    mariadb_database,
+    sqlite_database,
+)
 from tests.fakes.stores import FakeMetricsStore
 
 
@@ -33,6 +41,10 @@ class Fake:
     def alerts(self, video: VideoRecord) -> set[str]:
         """The UUIDs of one video's."""
         return {str(alert.uuid) for of, alert in self.store.alerts.values() if of == video.uuid}
+
+    def trips(self) -> set[tuple[str, str, str, int]]:
+        """UUID, vehicle, closed_by and frames of each."""
+        return {(str(t.uuid), str(t.vehicle), t.closed_by, t.frames) for t in self.store.trips.values()}
 
 
 class Real:
@@ -55,6 +67,11 @@ class Real:
         """The UUIDs of one video's."""
         query = f"SELECT a.uuid FROM alerts a JOIN videos v ON v.id = a.video_id WHERE v.uuid = '{video.uuid}'"  # noqa: S608
         return _set(self._sql(query), lambda row: row[0])
+
+    def trips(self) -> set[tuple[str, str, str, int]]:
+        """UUID, vehicle, closed_by and frames of each."""
+        query = "SELECT t.uuid, v.uuid, closed_by, frames FROM dms_trips t JOIN vehicles v ON v.id = t.vehicle_id"
+        return _set(self._sql(query), lambda row: row)
 
 
 def _set(rows: list[tuple[Any, ...]], key: Callable[[tuple[Any, ...]], Any]) -> set[Any]:
@@ -126,6 +143,22 @@ def test_a_video_exists_once_it_is_saved(world: Fake | Real) -> None:
     assert not world.store.video_exists(video.uuid)
     world.store.save(video, [])
     assert world.store.video_exists(video.uuid)
+
+
+def test_a_trip_without_a_video_is_recorded_once(world: Fake | Real) -> None:
+    trip = make_trip()
+    for _ in range(2):
+        world.store.save(None, (), make_trip_record(trip))
+    assert world.trips() == {(str(trip.id), str(trip.vehicle), "device", 20)}
+    assert world.videos() == set()
+
+
+def test_a_trip_that_has_gone_on_is_recorded_with_its_later_end(world: Fake | Real) -> None:
+    trip = make_trip()
+    world.store.save(make_video(trip), make_alerts(trip, 3), make_trip_record(trip, "orphaned", 20))
+    world.store.save(make_video(trip, 2), [], make_trip_record(trip, "device", 30))
+    world.store.save(None, (), make_trip_record(trip, "recovered", 0))
+    assert world.trips() == {(str(trip.id), str(trip.vehicle), "device", 30)}
 
 
 def test_it_answers_a_ping(world: Fake | Real) -> None:

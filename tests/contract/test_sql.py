@@ -20,7 +20,15 @@ from models.types import Trip
 from serve_app.adapters.sql import metrics_store
 from tests import servers
 from tests.certificates import Authority
-from tests.contract.databases import Database, make_alerts, make_trip, make_video, mariadb_database, sqlite_database
+from tests.contract.databases import (
+    Database,
+    make_alerts,
+    make_trip,
+    make_trip_record,
+    make_video,
+    mariadb_database,
+    sqlite_database,
+)
 
 COLUMNS = "ear, mar, sleep_duration, yawning_duration, focus_duration, object_detected, time"
 
@@ -87,7 +95,7 @@ def test_a_save_that_fails_leaves_nothing(database: Database) -> None:
 def test_tables_that_were_dropped_are_made_again(database: Database) -> None:
     store = database.store()
     store.register(uuid.uuid4())
-    for table in ("alerts", "videos", "vehicles"):
+    for table in ("alerts", "videos", "dms_trips", "vehicles"):
         database.sql(f"DROP TABLE {table}")
     with pytest.raises(SQLAlchemyError):
         store.register(uuid.uuid4())
@@ -135,7 +143,7 @@ def test_nothing_is_made_before_the_first_use(tmp_path: Path) -> None:
     assert not (tmp_path / "data/dms.sqlite3").exists()
     store.prepare()
     assert {name for (name,) in database.sql("SELECT name FROM sqlite_master WHERE type = 'table'")} == {
-        *("vehicles", "videos", "alerts")
+        *("vehicles", "videos", "alerts", "dms_trips")
     }
     assert database.sql("PRAGMA journal_mode") == [("wal",)]
 
@@ -175,13 +183,18 @@ def test_tables_that_we_make_are_those_of_the_companion(
 
 
 def test_a_user_who_may_not_create_tables_can_use_the_companions(
-    companion: Database,
+    companion: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
     name = companion.settings["mysql_database"]
     companion.sql(f"GRANT SELECT, INSERT ON {name}.* TO 'guest'@'{servers.HOST}' IDENTIFIED BY 'guest'")
     settings = {**companion.settings, "mysql_user": "guest", "mysql_password": "guest"}
-    metrics_store(**settings).register(uuid.uuid4())
+    trip = make_trip()
+    store = metrics_store(**settings)
+    for _ in range(2):
+        store.save(make_video(trip), make_alerts(trip, 3), make_trip_record(trip))
     assert companion.sql("SELECT count(*) FROM vehicles") == [(1,)]
+    assert companion.sql("SELECT count(*) FROM alerts") == [(3,)]
+    assert caplog.text.count("trips are not recorded") == 1
 
 
 def test_what_is_too_long_for_a_column_is_an_error_and_not_cut(mariadb: servers.MariaDb, tmp_path: Path) -> None:

@@ -6,10 +6,13 @@ import asyncio
 import threading
 import uuid
 from collections.abc import Callable
+from pathlib import Path
 
-from actors.vehicle import Part, PushReply, Vehicle, VehicleConfig
+from actors.journal import Journal
+from actors.journal_records import Progress
+from actors.vehicle import PushReply, Vehicle, VehicleConfig
 from actors.vehicle_actor import VehicleStatus
-from models.types import Observation, Unreadable
+from models.types import Observation, Trip, Unreadable
 from serve_app.scheduler import Push
 from tests.builders import vehicle_config
 
@@ -53,14 +56,16 @@ class FakeVehicles:
         pushes: What was pushed and answered, in order.
         failures: Errors of the next pushes, in order.
         parts: What the vehicles would flush.
+        folder: Of their journals; make it and remove it around the test.
         flushing: How many pretend to be flushing.
         free: While cleared, every push waits.
     """
 
-    def __init__(self, config: VehicleConfig | None = None) -> None:
+    def __init__(self, folder: Path, config: VehicleConfig | None = None) -> None:
+        self.folder = folder
         self.pushes: list[tuple[uuid.UUID, Push]] = []
         self.failures: list[Exception] = []
-        self.parts: list[Part] = []
+        self.parts: list[Journal] = []
         self.flushing = 0
         self.free = asyncio.Event()
         self.free.set()
@@ -73,14 +78,17 @@ class FakeVehicles:
         if self.failures:
             raise self.failures.pop(0)
         self.pushes.append((vehicle, push))
-        one = self._vehicles.setdefault(vehicle, Vehicle(self._config, self.parts.append))
+        one = self._vehicles.get(vehicle)
+        if one is None:
+            keep = lambda part, _recovered: self.parts.append(part)  # noqa: E731
+            one = self._vehicles[vehicle] = Vehicle(vehicle, self._config, self.folder, keep)
         return one.push(push.trip, push.frames, push.closed_by)
 
     async def status(self, vehicle: uuid.UUID) -> VehicleStatus | None:
         """See `Vehicles.status`."""
         await asyncio.sleep(0)
         one = self._vehicles.get(vehicle)
-        return VehicleStatus(one.trip, (), "a node", 4711) if one else None
+        return VehicleStatus(one.trip, Progress(), 0.0, (), "a node", 4711) if one else None
 
     async def alive(self) -> int:
         """See `Vehicles.alive`."""
@@ -116,3 +124,22 @@ class FakeBroker:
             raise ValueError("Publish topic cannot contain wildcards.")  # as paho does
         with self._lock:
             self.published.append((topic, payload, qos))
+
+
+class FakeNotes:
+    """`Notes`.
+
+    Attributes:
+        open: The trips that are noted.
+    """
+
+    def __init__(self) -> None:
+        self.open: list[Trip] = []
+
+    def opened(self, trip: Trip) -> None:
+        """See `Notes.opened`."""
+        self.open.append(trip)
+
+    def closed(self, trip: Trip) -> None:
+        """See `Notes.closed`."""
+        self.open.remove(trip)

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from actors.records import AlertRecord, VideoRecord
+from actors.records import AlertRecord, TripRecord, VideoRecord
 from serve_app.adapters.footage import CHUNK_BYTES, checked_name
 
 
@@ -64,6 +64,7 @@ class FakeMetricsStore:
     Attributes:
         vehicles: The vehicles known.
         videos: By their UUID.
+        trips: By their UUID, as last saved.
         alerts: By their UUID, each with its video's.
         failures: Errors that the next calls of `register`, `save` and `ping` raise, in order.
     """
@@ -71,6 +72,7 @@ class FakeMetricsStore:
     def __init__(self) -> None:
         self.vehicles: set[uuid.UUID] = set()
         self.videos: dict[uuid.UUID, VideoRecord] = {}
+        self.trips: dict[uuid.UUID, TripRecord] = {}
         self.alerts: dict[uuid.UUID, tuple[uuid.UUID, AlertRecord]] = {}
         self.failures: list[Exception] = []
         self._lock = threading.Lock()
@@ -80,14 +82,20 @@ class FakeMetricsStore:
         _fail(self.failures)
         self.vehicles.add(vehicle)
 
-    def save(self, video: VideoRecord, alerts: Sequence[AlertRecord]) -> None:
+    def save(self, video: VideoRecord | None, alerts: Sequence[AlertRecord], trip: TripRecord | None = None) -> None:
         """See `MetricsStore.save`."""
         _fail(self.failures)
         with self._lock:
-            self.vehicles.add(video.vehicle)
-            self.videos.setdefault(video.uuid, video)
-            for alert in alerts:
-                self.alerts.setdefault(alert.uuid, (video.uuid, alert))
+            if video is not None:
+                self.vehicles.add(video.vehicle)
+                self.videos.setdefault(video.uuid, video)
+                for alert in alerts:
+                    self.alerts.setdefault(alert.uuid, (video.uuid, alert))
+            if trip is not None:
+                self.vehicles.add(trip.vehicle)
+                before = self.trips.get(trip.uuid)
+                if before is None or before.frames <= trip.frames:
+                    self.trips[trip.uuid] = trip
 
     def video_exists(self, video_uuid: uuid.UUID) -> bool:
         """See `SqlMetricsStore.video_exists`."""

@@ -24,6 +24,7 @@ from typing import Any, Self
 import cv2
 import numpy as np
 import paho.mqtt.client as mqtt
+import psutil
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
@@ -68,6 +69,11 @@ class Service:
         """An answer's JSON; None when the answer is not 200."""
         status, body = self.get(path)
         return json.loads(body) if status == 200 else None
+
+    def replica(self, deployment: str) -> psutil.Process:
+        """A process of this deployment."""
+        processes = psutil.Process(self.process.pid).children(recursive=True)
+        return next(p for p in processes if p.name().startswith(f"ray::ServeReplica:dms:{deployment}"))
 
     def stop(self) -> int:
         """End it as SIGTERM does; its exit code."""

@@ -90,7 +90,7 @@ def test_ten_thousand_junk_messages_are_counted_and_leave_nothing_behind(service
     topics = {"stream": f"stream/{vehicle}", "deep": f"stream/{vehicle}/a/b/c", "no uuid": "stream/" + "a" * 300}
     devices.open(vehicle)
     assert eventually(lambda: service.json(f"/v1/streams/{vehicle}"))
-    gateway, processes = _replica(service, "Gateway"), _processes(service)
+    gateway, processes = service.replica("Gateway"), _processes(service)
     counted = sum(service.json("/healthz")["refused"].values())
     _send_junk(devices, vehicle, junk, topics, 1_000)  # buffers grow to their working size once
     assert eventually(lambda: sum(service.json("/healthz")["refused"].values()) == counted + 1_000)
@@ -192,11 +192,6 @@ def _send_junk(
         devices.send(topics.get(kind, kind), payload)
         if i % 50 == 0:
             time.sleep(0.05)  # the broker drops what its own queue cannot hold
-
-
-def _replica(service: Service, name: str) -> psutil.Process:
-    processes = psutil.Process(service.process.pid).children(recursive=True)
-    return next(p for p in processes if p.name().startswith(f"ray::ServeReplica:dms:{name}"))
 
 
 def _is_loopback(address: str) -> bool:

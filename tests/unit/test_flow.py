@@ -9,6 +9,7 @@ import threading
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Iterable
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -18,9 +19,10 @@ from models.jpeg import FrameLimits
 from models.types import Observation, Trip, Unreadable
 from serve_app import flow as flow_module
 from serve_app.flow import ALERT_INTERVAL_S, HEARTBEAT_S, Flow, FlowConfig
+from serve_app.scheduler import Dropped
 from tests.builders import CLOSED, TINY_JPEG, observation, vehicle_id
 from tests.fakes.clock import FakeClock
-from tests.fakes.flow import FakeBroker, FakeDetectors, FakeVehicles
+from tests.fakes.flow import FakeBroker, FakeDetectors, FakeNotes, FakeVehicles
 from tests.waiting import until
 
 A, B = vehicle_id(1), vehicle_id(2)
@@ -34,12 +36,14 @@ def jpeg(number: int) -> bytes:
 class World:
     """A flow and the fakes around it; made on the loop."""
 
-    def __init__(self, clock: FakeClock, *, mailbox_frames: int = 500) -> None:
+    def __init__(self, clock: FakeClock, folder: Path, *, mailbox_frames: int = 500) -> None:
         self.clock = clock
         self.detectors = FakeDetectors()
-        self.vehicles = FakeVehicles()
+        self.vehicles = FakeVehicles(folder)
+        self.notes = FakeNotes()
         self.broker = FakeBroker()
         self.registered: list[uuid.UUID] = []
+        self.crashed: list[Dropped] = []
         self.flow = Flow(
             FlowConfig(
                 limits=FrameLimits(max_bytes=2**20, max_pixels=2**24),
@@ -53,6 +57,8 @@ class World:
             vehicles=self.vehicles,
             broker=self.broker,
             register=self.registered.append,
+            notes=self.notes,
+            keep_crashed=self.crashed.append,
             loop=asyncio.get_running_loop(),
         )
 
@@ -97,10 +103,10 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
 
 
 @pytest.fixture
-def run(clock: FakeClock) -> Run:
+def run(clock: FakeClock, tmp_path: Path) -> Run:
     def run_story(story: Callable[[World], Awaitable[None]]) -> None:
         async def whole() -> None:
-            world = World(clock)
+            world = World(clock, tmp_path)
             await story(world)
             world.flow.check()
 
@@ -311,6 +317,8 @@ async def frame_1_is_given_up_and_no_other(w: World) -> None:
     assert w.seqs() == [0, 2, 3]
     assert w.seqs(B) == [0, 1, 2, 3]
     assert w.flow.intake.refused == {"crashed": 1}
+    await until(lambda: w.crashed)
+    assert [(one.trip.vehicle, one.frame.seq, one.frame.jpeg) for one in w.crashed] == [(A, 1, jpeg(1))]
 
 
 def test_a_frame_on_which_the_detectors_hang_is_dropped_and_holds_up_no_other(
@@ -368,6 +376,30 @@ def test_a_frame_that_kills_detectors_in_any_way_is_isolated(run: Run, death: Ex
     run(story)
 
 
+def test_a_slow_disk_for_frames_that_crashed_holds_up_no_other_frame(run: Run) -> None:
+    async def story(w: World) -> None:
+        disk = threading.Event()
+
+        def keep(one: Dropped) -> None:
+            disk.wait(10)
+            w.crashed.append(one)
+
+        w.flow._keep_crashed = keep  # noqa: SLF001 - the same port, slower
+        w.detectors.failures = [RayActorError(), RayActorError()]
+        w.open()
+        w.frame(0)
+        await until(lambda: w.flow.intake.refused == {"crashed": 1})
+        w.frame(1)
+        w.close()
+        await until(w.ended)
+        assert w.seqs() == [1]
+        assert w.crashed == []
+        disk.set()
+        await until(lambda: w.crashed)
+
+    run(story)
+
+
 def test_too_few_answers_are_a_failure_and_no_mix_up(run: Run) -> None:
     async def story(w: World) -> None:
         whole = w.detectors.detect
@@ -394,6 +426,7 @@ def test_dropped_frames_are_counted_by_reason(run: Run) -> None:
             w.frame(number)
         await until(lambda: len(w.seqs()) == 2)
         assert w.seqs() == [0, 2]
+        assert w.crashed == []
         [info] = await w.flow.streams()
         assert info.dropped == {"unreadable": 1}
         assert info.frames == 3
@@ -401,9 +434,9 @@ def test_dropped_frames_are_counted_by_reason(run: Run) -> None:
     run(story)
 
 
-def test_a_full_mailbox_drops_the_oldest_and_says_so(clock: FakeClock) -> None:
+def test_a_full_mailbox_drops_the_oldest_and_says_so(clock: FakeClock, tmp_path: Path) -> None:
     async def whole() -> None:
-        w = World(clock, mailbox_frames=5)
+        w = World(clock, tmp_path, mailbox_frames=5)
         w.detectors.free.clear()
         w.open()
         w.frame(0)
@@ -657,9 +690,9 @@ def test_drain_counts_a_trip_that_has_no_actor_yet(run: Run, monkeypatch: pytest
     run(story)
 
 
-def test_a_fault_of_ours_is_seen_by_the_health_check(clock: FakeClock) -> None:
+def test_a_fault_of_ours_is_seen_by_the_health_check(clock: FakeClock, tmp_path: Path) -> None:
     async def whole() -> None:
-        w = World(clock)
+        w = World(clock, tmp_path)
         w.flow.check()
 
         def broken(*_: object, **__: object) -> None:

@@ -6,15 +6,19 @@ import logging
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import av
 import pytest
 
+from actors import flush
+from actors.encode import encode_mp4
 from actors.flush import FIRST_RETRY_S, LONGEST_RETRY_S, Flusher, FlushStatus
+from actors.journal import Journal
+from actors.journal_records import Progress, Taken
 from actors.ports import Stores
-from actors.records import AlertRecord, alert_uuid, object_name, video_uuid
-from actors.vehicle import Part
-from models.types import Frame, Trip
+from actors.records import AlertRecord, TripRecord, alert_uuid, object_name, video_uuid
+from models.types import ClosedBy, Frame, Trip
 from tests.builders import frame, jpeg, trip
 from tests.fakes.stores import FakeFootageStore, FakeMetricsStore
 
@@ -22,19 +26,14 @@ TRIP = trip()
 NAME = object_name(TRIP, 1)
 
 
-def part(number: int = 1, *, of: Trip = TRIP, frames: list[Frame] | None = None) -> Part:
-    footage = frames if frames is not None else [frame(10 * number + seq, data=jpeg()) for seq in range(3)]
-    alerts = [AlertRecord(alert_uuid(of.id, f.seq), of.opened_at_ms, 0.3, 0.4, 1.5, 0, 0, None) for f in footage]
-    return Part(of, number, tuple(footage), tuple(alerts))
-
-
 class World:
     """A flusher, its stores, and what it did meanwhile."""
 
-    def __init__(self, scratch: Path) -> None:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self.footage = FakeFootageStore()
         self.metrics = FakeMetricsStore()
-        self.scratch = scratch
+        self.scratch = folder / "made when needed"
         self.opened: list[Exception] = []
         self.opens = 0
         self.pauses_s: list[float] = []
@@ -47,14 +46,26 @@ class World:
         self.opens += 1
         if self.opened:
             raise self.opened.pop(0)
-        return Stores(self.footage, self.metrics, self.scratch / "made when needed")
+        return Stores(self.footage, self.metrics, self.scratch)
 
     def sleep(self, pause_s: float) -> None:
         """Do not."""
         self.pauses_s.append(pause_s)
         self.statuses.append(self.flusher.pending)
 
-    def flush(self, *parts: Part) -> None:
+    def part(
+        self, number: int = 1, *, of: Trip = TRIP, frames: list[Frame] | None = None, closed_by: ClosedBy | None = None
+    ) -> Journal:
+        """A part with three flagged frames, or these."""
+        footage = frames if frames is not None else [frame(10 * number + seq, data=jpeg()) for seq in range(3)]
+        alerts = [AlertRecord(alert_uuid(of.id, f.seq), of.opened_at_ms, 0.3, 0.4, 1.5, 0, 0, None) for f in footage]
+        journal = Journal.create(self.folder, of, number, Progress())
+        progress = Progress(next_seq=20, frames=12, flagged=len(alerts), last_s=1.5)
+        journal.take(Taken(progress, tuple(footage), tuple(alerts)))
+        journal.end(closed_by)
+        return journal
+
+    def flush(self, *parts: Journal) -> None:
         """Flush them and wait until nothing is left."""
         for one in parts:
             self.flusher.submit(one)
@@ -66,11 +77,12 @@ class World:
 def world(tmp_path: Path) -> Iterator[World]:
     world = World(tmp_path)
     yield world
-    assert not list(tmp_path.rglob("*.mp4")), "nothing may stay in the scratch folder"
+    assert not [path for path in tmp_path.rglob("*.mp4") if path.name != "copy.mp4"], "nothing may stay in scratch"
+    assert not list(tmp_path.glob("*.journal")), "what is stored is forgotten"
 
 
 def test_a_part_becomes_one_object_one_video_and_its_alerts(world: World, tmp_path: Path) -> None:
-    world.flush(part())
+    world.flush(world.part())
 
     assert list(world.footage.objects) == [NAME]
     [video] = world.metrics.videos.values()
@@ -84,23 +96,23 @@ def test_a_part_becomes_one_object_one_video_and_its_alerts(world: World, tmp_pa
 
 
 def test_doing_it_twice_leaves_one(world: World) -> None:
-    world.flush(part())
+    world.flush(world.part())
     before = dict(world.footage.objects)
-    world.flush(part())
+    world.flush(world.part())
     assert world.footage.objects == before
     assert (len(world.metrics.videos), len(world.metrics.alerts)) == (1, 3)
 
 
 def test_parts_follow_each_other(world: World) -> None:
-    world.flush(part(1), part(2), part(3))
+    world.flush(world.part(1), world.part(2), world.part(3))
     assert list(world.footage.objects) == [object_name(TRIP, number) for number in (1, 2, 3)]
     assert len(world.metrics.videos) == 3
 
 
 def test_stores_are_opened_once_and_not_before_the_first_part(world: World) -> None:
     assert world.opens == 0
-    world.flush(part(1))
-    world.flush(part(2))
+    world.flush(world.part(1))
+    world.flush(world.part(2))
     assert world.opens == 1
 
 
@@ -109,7 +121,7 @@ def test_every_step_is_repeated_until_it_works(world: World, caplog: pytest.LogC
     world.footage.failures = [OSError("bucket away")] * 3
     world.metrics.failures = [OSError("database away")] * 2
     with caplog.at_level(logging.WARNING, "actors.flush"):
-        world.flush(part())
+        world.flush(world.part())
     assert len(world.pauses_s) == 6
     assert len(world.metrics.videos) == 1
     assert [record.args[1] for record in caplog.records if isinstance(record.args, tuple)] == [
@@ -121,7 +133,7 @@ def test_every_step_is_repeated_until_it_works(world: World, caplog: pytest.LogC
 
 def test_pauses_grow_up_to_half_a_minute_for_as_long_as_it_takes(world: World) -> None:
     world.footage.failures = [OSError("bucket away")] * 60
-    world.flush(part())
+    world.flush(world.part())
     assert len(world.pauses_s) == 60
     assert world.pauses_s[0] < world.pauses_s[4] < world.pauses_s[7]
     assert world.pauses_s[0] >= FIRST_RETRY_S
@@ -130,7 +142,7 @@ def test_pauses_grow_up_to_half_a_minute_for_as_long_as_it_takes(world: World) -
 
 def test_what_is_pending_says_where_it_is(world: World) -> None:
     world.footage.failures = [OSError("bucket away\nand a long story"), OSError()]
-    world.flush(part(1), part(2))
+    world.flush(world.part(1), world.part(2))
     first, second = (one[0] for one in world.statuses)
     assert (first.object_name, first.step, first.attempt) == (NAME, "upload", 2)
     assert first.last_error == "OSError: bucket away"
@@ -150,7 +162,7 @@ def test_parts_that_wait_are_pending_oldest_first(world: World) -> None:
 
     flusher = Flusher(open_slowly, on_idle=world.idle.release, sleep=world.sleep)
     for number in (1, 2, 3):
-        flusher.submit(part(number))
+        flusher.submit(world.part(number))
     assert blocked.wait(10)
     assert [(status.object_name, status.step) for status in flusher.pending] == [
         (object_name(TRIP, number), "waiting") for number in (1, 2, 3)
@@ -169,7 +181,7 @@ def test_idle_is_said_once_when_nothing_is_left(world: World) -> None:
 
     flusher = Flusher(open_when_all_are_in, on_idle=world.idle.release, sleep=world.sleep)
     for number in (1, 2, 3):
-        flusher.submit(part(number))
+        flusher.submit(world.part(number))
     held.set()
     assert world.idle.acquire(timeout=10)
     assert flusher.pending == ()
@@ -177,16 +189,77 @@ def test_idle_is_said_once_when_nothing_is_left(world: World) -> None:
 
 
 def test_frames_that_cannot_be_decoded_leave_the_others(world: World) -> None:
-    world.flush(part(frames=[frame(0), frame(1, data=jpeg()), frame(2)]))
+    world.flush(world.part(frames=[frame(0), frame(1, data=jpeg()), frame(2)]))
     assert list(world.footage.objects) == [NAME]
     assert len(world.metrics.alerts) == 3
 
 
-def test_a_part_without_a_picture_is_given_up_and_said(world: World, caplog: pytest.LogCaptureFixture) -> None:
-    world.flush(part(1, frames=[frame(0), frame(1)]), part(2))
-    assert "nothing to store: none of 2 frames could be decoded" in caplog.text
-    assert list(world.footage.objects) == [object_name(TRIP, 2)]
-    assert list(world.metrics.videos) == [video_uuid(TRIP.id, 2)]
+def test_rows_without_a_picture_get_a_black_one(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    world.flush(world.part(1, frames=[frame(0), frame(1)]), world.part(2))
+    assert "there is no picture that can be decoded; its rows get a black picture" in caplog.text
+    assert list(world.footage.objects) == [object_name(TRIP, 1), object_name(TRIP, 2)]
+    assert len(world.metrics.alerts) == 5
+
+
+def test_the_last_part_of_a_trip_brings_its_end(world: World) -> None:
+    world.flush(world.part(1))
+    assert world.metrics.trips == {}
+    world.flush(world.part(2, closed_by="idle"))
+    ended_at_ms = TRIP.opened_at_ms + 1500
+    record = TripRecord(TRIP.id, TRIP.vehicle, TRIP.opened_at_ms, ended_at_ms, "idle", False, 12, 3)  # noqa: FBT003
+    assert world.metrics.trips == {TRIP.id: record}
+
+
+def test_a_trip_without_footage_leaves_its_end_and_nothing_else(world: World) -> None:
+    world.flush(world.part(frames=[], closed_by="device"))
+    assert world.metrics.trips[TRIP.id].closed_by == "device"
+    assert (world.footage.objects, world.metrics.videos, world.metrics.alerts) == ({}, {}, {})
+
+
+class KilledError(BaseException):
+    """What `kill -9` would do to the thread of the flush."""
+
+
+@pytest.mark.parametrize("step", ["encode", "upload", "uploaded", "rows", "saved", "remove"])
+def test_a_flush_that_is_killed_goes_on_where_it_was(world: World, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    part = world.part(closed_by="device")
+    puts: list[str] = []
+    put, save = world.footage.put, world.metrics.save
+
+    def die(*_: object, **__: object) -> None:
+        raise KilledError
+
+    def counted(name: str, mp4: Path) -> None:
+        puts.append(name)
+        put(name, mp4)
+        if step == "uploaded":
+            die()
+
+    def saved(*args: Any) -> None:
+        save(*args)
+        die()
+
+    monkeypatch.setattr(world.footage, "put", die if step == "upload" else counted)
+    monkeypatch.setattr(world.metrics, "save", {"rows": die, "saved": saved}.get(step, save))
+    if step == "encode":
+        monkeypatch.setattr(flush, "encode_mp4", die)
+    if step == "remove":
+        monkeypatch.setattr(part, "remove", die)
+    world.flush(part)
+    part.release()
+    monkeypatch.setattr(world.footage, "put", counted)
+    monkeypatch.setattr(world.metrics, "save", save)
+    monkeypatch.setattr(flush, "encode_mp4", encode_mp4)
+    step = "none any more"
+
+    [path] = world.folder.glob("*.journal")
+    world.flusher.submit(Journal.open(path), recovered=True)
+    while world.flusher.pending:
+        assert world.idle.acquire(timeout=10)
+
+    assert list(world.footage.objects) == [NAME]
+    assert (len(world.metrics.videos), len(world.metrics.alerts), len(world.metrics.trips)) == (1, 3, 1)
+    assert world.metrics.trips[TRIP.id].recovered
 
 
 class CannotName(FakeFootageStore):
@@ -204,6 +277,6 @@ class CannotName(FakeFootageStore):
 
 def test_a_url_that_fails_does_not_lose_the_part(world: World) -> None:
     world.footage = CannotName()
-    world.flusher.submit(part())
+    world.flusher.submit(world.part())
     assert world.idle.acquire(timeout=10), "it is pending for ever and nobody works on it"
     assert list(world.footage.objects) == [NAME]

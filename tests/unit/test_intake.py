@@ -11,7 +11,7 @@ import pytest
 
 from models.jpeg import FrameLimits
 from models.types import ClosedBy, Trip
-from serve_app.intake import Intake, parse_uuid
+from serve_app.intake import LEAST_OPENS_AT_ONCE, OPENS_PER_S, Intake, parse_uuid
 from serve_app.scheduler import Item
 from tests.builders import TINY_JPEG, jpeg
 from tests.fakes.clock import FakeClock
@@ -336,6 +336,87 @@ def test_no_more_vehicles_than_allowed_and_a_place_that_is_left_is_free() -> Non
     w.close(OTHER)
     w.open(third)
     assert list(w.intake.views()) == [VEHICLE, third]
+
+
+def test_a_whole_fleet_that_comes_back_at_once_passes() -> None:
+    w = World(max_vehicles=500)
+    fleet = [uuid.uuid4() for _ in range(500)]
+    for _ in range(2):
+        for vehicle in fleet:
+            w.open(vehicle)
+        for vehicle in fleet:
+            w.close(vehicle)
+    assert w.kinds.count("open") == 1000
+    assert w.intake.refused == {}
+
+
+def test_a_device_that_makes_up_uuids_opens_ten_streams_a_second() -> None:
+    w = World(max_vehicles=10)
+
+    def open_and_close(times: int) -> int:
+        before = w.kinds.count("open")
+        for _ in range(times):
+            made_up = uuid.uuid4()
+            w.open(made_up)
+            w.frame(made_up)
+            w.close(made_up)
+        return w.kinds.count("open") - before
+
+    assert open_and_close(1000) == LEAST_OPENS_AT_ONCE
+    assert w.intake.refused == {"too_many_opens": 900, "not_open": 900}
+    for _ in range(5):
+        w.clock.advance(1.0)
+        assert open_and_close(100) == OPENS_PER_S
+
+
+def test_only_an_opening_costs_a_token() -> None:
+    w = World(max_vehicles=1)
+    w.open()
+    for _ in range(1000):
+        w.open()  # it is open
+        w.open(OTHER)  # there is no place
+        w.intake.message("open_stream", b"junk")
+    assert w.intake.refused == {"too_many_vehicles": 1000, "bad_uuid": 1000}
+    for _ in range(LEAST_OPENS_AT_ONCE - 1):
+        w.close()
+        w.open()
+    assert "too_many_opens" not in w.intake.refused
+    w.close()
+    w.open()
+    assert w.intake.refused["too_many_opens"] == 1
+
+
+def test_streams_that_are_open_do_not_suffer_from_too_many_opens() -> None:
+    w = World(max_vehicles=10)
+    w.open()
+    for _ in range(1000):
+        w.open(OTHER)
+        w.close(OTHER)
+    w.frame()
+    assert w.kinds[-1] == "frame"
+    assert w.intake.views()[VEHICLE].dropped == {}
+
+
+def test_made_up_vehicles_share_a_line_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    w = World(max_vehicles=1)
+    for _ in range(LEAST_OPENS_AT_ONCE):
+        w.open()
+        w.close()
+
+    def junk() -> list[str]:
+        caplog.clear()
+        for _ in range(500):
+            made_up = uuid.uuid4()
+            w.open(made_up)
+            w.frame(made_up)
+        return [record.getMessage().split(" from")[0] for record in caplog.records]
+
+    assert junk() == ["dropped (too_many_opens)", "dropped (not_open)"]
+    w.clock.advance(9.9)
+    w.open()
+    assert junk() == ["dropped (too_many_vehicles)"]
+    w.clock.advance(0.1)
+    assert junk() == ["dropped (not_open)"]
 
 
 def test_stop_ends_every_trip_and_takes_nothing_any_more() -> None:

@@ -1,23 +1,84 @@
-"""One vehicle: pushes, repeats, trips and what they leave for the flush."""
+"""One vehicle: pushes, repeats, trips, what they leave for the flush, and what outlives the process."""
 
 from __future__ import annotations
 
 import threading
 import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from actors.records import alert_uuid, object_name, video_uuid
-from actors.vehicle import Part, SeenFrame, Vehicle
-from models.types import Trip
-from tests.builders import CLOSED, OPENED_AT_MS, TINY_JPEG, seen, trip, vehicle_config
+from actors.journal import Journal
+from actors.records import AlertRecord, alert_uuid, object_name, video_uuid
+from actors.vehicle import SeenFrame, Vehicle
+from models.types import ClosedBy, Frame, Trip
+from tests.builders import CLOSED, OPENED_AT_MS, TINY_JPEG, seen, trip, vehicle_config, vehicle_id
 
 TRIP = trip()
 
 
-def new_vehicle(**changes: float) -> tuple[Vehicle, list[Part]]:
-    parts: list[Part] = []
-    return Vehicle(vehicle_config(**changes), parts.append), parts
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What a journal holds at its end, read back."""
+
+    trip: Trip
+    number: int
+    footage: tuple[Frame, ...]
+    alerts: tuple[AlertRecord, ...]
+    closed_by: ClosedBy | None
+    recovered: bool
+
+
+class Life:
+    """The lives of one vehicle's processes over one folder, and the parts that they would flush."""
+
+    def __init__(self, folder: Path, **changes: Any) -> None:
+        self.folder = folder
+        self.config = vehicle_config(**changes)
+        self.parts: list[Part] = []
+        self.journals: list[Journal] = []
+
+    def vehicle(self) -> Vehicle:
+        """The vehicle in a new process."""
+        return Vehicle(vehicle_id(), self.config, self.folder, self._flush)
+
+    def killed(self, vehicle: Vehicle) -> Vehicle:
+        """The vehicle in the process after one that was killed: all that it held is gone, and its locks."""
+        if vehicle._open:  # noqa: SLF001 - what the kernel would do
+            vehicle._open.journal.release()  # noqa: SLF001
+        for journal in self.journals:
+            journal.release()
+        self.parts.clear()
+        return self.vehicle()
+
+    def stored(self) -> None:
+        """The flush of all parts is done."""
+        for journal in self.journals:
+            journal.remove()
+
+    def _flush(self, journal: Journal, recovered: bool) -> None:  # noqa: FBT001 - as `Vehicle` calls it
+        summary = journal.summary
+        assert summary.ended
+        footage, alerts = tuple(journal.footage()), tuple(journal.alerts())
+        assert (summary.pictures, summary.rows) == (len(footage), len(alerts))
+        self.journals.append(journal)
+        closed_by = summary.ended.closed_by
+        self.parts.append(Part(summary.trip, summary.part, footage, alerts, closed_by, recovered))
+
+
+NewVehicle = Callable[..., tuple[Vehicle, list[Part]]]
+
+
+@pytest.fixture
+def new_vehicle(tmp_path: Path) -> NewVehicle:
+    def make(**changes: float) -> tuple[Vehicle, list[Part]]:
+        life = Life(tmp_path, **changes)
+        return life.vehicle(), life.parts
+
+    return make
 
 
 def asleep(first: int, last: int) -> list[SeenFrame]:
@@ -35,17 +96,17 @@ def footage_seqs(*parts: Part) -> list[int]:
     return [frame.seq for part in parts for frame in part.footage]
 
 
-def test_a_trip_with_nothing_flagged_leaves_nothing() -> None:
+def test_a_trip_with_nothing_flagged_leaves_its_end_alone(new_vehicle: NewVehicle) -> None:
     vehicle, parts = new_vehicle()
     vehicle.push(TRIP, ())
     reply = vehicle.push(TRIP, [seen(seq) for seq in range(30)])
     assert (reply.alerts, reply.flagged, reply.driver_state) == ((), 0, "attentive")
     vehicle.push(TRIP, (), "device")
-    assert parts == []
+    assert [(part.footage, part.alerts, part.closed_by) for part in parts] == [((), (), "device")]
     assert vehicle.trip is None
 
 
-def test_a_flagged_frame_becomes_footage_and_an_alert_row() -> None:
+def test_a_flagged_frame_becomes_footage_and_an_alert_row(new_vehicle: NewVehicle) -> None:
     vehicle, parts = new_vehicle()
     reply = vehicle.push(TRIP, [seen(0), seen(7, "vape", "bottle", captured_s=0.7504)])
     assert reply.alerts == ("bottle", "vape")
@@ -65,7 +126,7 @@ def test_a_flagged_frame_becomes_footage_and_an_alert_row() -> None:
     assert (alert.sleep_duration, alert.yawning_duration, alert.focus_duration) == (0, 0, 0)
 
 
-def test_a_condition_is_recorded_with_its_duration() -> None:
+def test_a_condition_is_recorded_with_its_duration(new_vehicle: NewVehicle) -> None:
     vehicle, parts = new_vehicle()
     assert vehicle.push(TRIP, asleep(0, 9)).alerts == ()
     reply = vehicle.push(TRIP, asleep(10, 12), "device")
@@ -76,13 +137,20 @@ def test_a_condition_is_recorded_with_its_duration() -> None:
     assert [alert.object_detected for alert in parts[0].alerts] == [None] * 3
 
 
-def test_the_texts_of_a_push_are_said_once_each() -> None:
+def test_the_texts_of_a_push_are_said_once_each(new_vehicle: NewVehicle) -> None:
     vehicle, _ = new_vehicle()
     reply = vehicle.push(TRIP, [seen(0, "phone"), seen(1, "bottle", "phone"), *asleep(2, 14)])
     assert reply.alerts == ("phone", "bottle", "sleeping")
 
 
-def test_a_push_that_is_repeated_is_answered_the_same_and_leaves_the_same() -> None:
+def test_a_push_without_new_frames_alerts_to_nothing(new_vehicle: NewVehicle) -> None:
+    vehicle, _ = new_vehicle()
+    vehicle.push(TRIP, [seen(0, "phone"), seen(1, "phone")])
+    assert vehicle.push(TRIP, ()).alerts == ()
+    assert vehicle.push(TRIP, [seen(0, "phone")]).alerts == ()
+
+
+def test_a_push_that_is_repeated_is_answered_the_same_and_leaves_the_same(new_vehicle: NewVehicle) -> None:
     vehicle, parts = new_vehicle()
     frames = [seen(0, "phone"), *asleep(1, 20)]
     first = vehicle.push(TRIP, frames)
@@ -94,7 +162,7 @@ def test_a_push_that_is_repeated_is_answered_the_same_and_leaves_the_same() -> N
     assert footage_seqs(*parts) == flagged_seqs(*parts) == [0, *range(11, 22)]
 
 
-def test_an_end_without_frames_may_be_repeated() -> None:
+def test_an_end_without_frames_may_be_repeated(new_vehicle: NewVehicle) -> None:
     vehicle, parts = new_vehicle()
     vehicle.push(TRIP, [seen(0, "phone")])
     vehicle.push(TRIP, (), "device")
@@ -103,7 +171,7 @@ def test_an_end_without_frames_may_be_repeated() -> None:
     assert len(parts) == 1
 
 
-def test_frames_that_were_taken_before_are_left_out() -> None:
+def test_frames_that_were_taken_before_are_left_out(new_vehicle: NewVehicle) -> None:
     vehicle, parts = new_vehicle()
     vehicle.push(TRIP, [seen(3, "phone"), seen(4, "phone")])
     reply = vehicle.push(TRIP, [seen(3, "phone"), seen(4, "phone"), seen(5, "vape")], "device")
@@ -112,25 +180,26 @@ def test_frames_that_were_taken_before_are_left_out() -> None:
     assert footage_seqs(*parts) == [3, 4, 5]
 
 
-def test_two_trips_share_nothing() -> None:
+def test_two_trips_share_nothing(new_vehicle: NewVehicle) -> None:
     vehicle, parts = new_vehicle()
     second = trip(number=2, opened_at_ms=OPENED_AT_MS + 60_000)
     vehicle.push(TRIP, asleep(0, 15), "device")
     vehicle.push(second, asleep(0, 9), "device")
     vehicle.push(trip(number=3), asleep(0, 10), "device")
-    assert [(part.trip, part.number) for part in parts] == [(TRIP, 1), (trip(number=3), 1)]
-    assert flagged_seqs(parts[1], of=trip(number=3)) == [10]
+    assert [(part.trip, part.number) for part in parts] == [(TRIP, 1), (second, 1), (trip(number=3), 1)]
+    assert [len(part.alerts) for part in parts] == [6, 0, 1]
+    assert flagged_seqs(parts[2], of=trip(number=3)) == [10]
 
 
-def test_a_new_trip_ends_one_whose_end_was_lost() -> None:
+def test_a_new_trip_ends_one_whose_end_was_lost(new_vehicle: NewVehicle) -> None:
     vehicle, parts = new_vehicle()
     vehicle.push(TRIP, [seen(0, "phone")])
     vehicle.push(trip(number=2), [seen(0, "vape")])
     assert vehicle.trip == trip(number=2)
-    assert [part.trip for part in parts] == [TRIP]
+    assert [(part.trip, part.closed_by) for part in parts] == [(TRIP, "orphaned")]
 
 
-def test_a_late_repeat_of_an_ended_trip_opens_nothing() -> None:
+def test_a_late_repeat_of_an_ended_trip_opens_nothing(new_vehicle: NewVehicle) -> None:
     vehicle, parts = new_vehicle()
     vehicle.push(TRIP, [seen(0, "phone")], "device")
     vehicle.push(TRIP, [seen(0, "phone")])
@@ -138,7 +207,7 @@ def test_a_late_repeat_of_an_ended_trip_opens_nothing() -> None:
     assert len(parts) == 1
 
 
-def test_close_ends_the_open_trip_and_is_harmless_without_one() -> None:
+def test_close_ends_the_open_trip_and_is_harmless_without_one(new_vehicle: NewVehicle) -> None:
     vehicle, parts = new_vehicle()
     vehicle.close()
     vehicle.push(TRIP, [seen(0, "phone")])
@@ -148,7 +217,7 @@ def test_close_ends_the_open_trip_and_is_harmless_without_one() -> None:
     assert footage_seqs(*parts) == [0]
 
 
-def test_a_trip_whose_gateway_was_silent_for_long_goes_on_in_a_new_part() -> None:
+def test_a_trip_whose_gateway_was_silent_for_long_goes_on_in_a_new_part(new_vehicle: NewVehicle) -> None:
     # The Gateway was alive and its Detectors were not: every frame up to close_stream still belongs to the trip.
     vehicle, parts = new_vehicle()
     vehicle.push(TRIP, [seen(0, "phone")])
@@ -157,25 +226,33 @@ def test_a_trip_whose_gateway_was_silent_for_long_goes_on_in_a_new_part() -> Non
     assert reply.alerts == ("vape",)
     assert reply.flagged == 2
     vehicle.push(TRIP, (), "device")
-    assert [(part.number, footage_seqs(part)) for part in parts] == [(1, [0]), (2, [1])]
+    assert [(part.number, footage_seqs(part), part.closed_by) for part in parts] == [
+        (1, [0], "orphaned"),
+        (2, [1], "device"),
+    ]
 
 
-def test_a_long_trip_goes_in_parts() -> None:
+def test_a_long_trip_goes_in_parts(new_vehicle: NewVehicle) -> None:
     vehicle, parts = new_vehicle(footage_max_bytes=3 * len(TINY_JPEG))
-    vehicle.push(TRIP, [seen(seq, "phone") for seq in range(5)])
-    assert [part.number for part in parts] == [1], "written before the trip ends"
-    vehicle.push(TRIP, [seen(seq, "phone") for seq in range(5, 7)], "device")
+    for seq in range(5):
+        vehicle.push(TRIP, [seen(seq, "phone")])
+    assert [(part.number, part.closed_by) for part in parts] == [(1, None)], "written before the trip ends"
+    vehicle.push(TRIP, [seen(5, "phone")])
+    vehicle.push(TRIP, [seen(6, "phone")], "device")
     assert [(part.number, footage_seqs(part)) for part in parts] == [(1, [0, 1, 2]), (2, [3, 4, 5]), (3, [6])]
     assert [flagged_seqs(part) for part in parts] == [[0, 1, 2], [3, 4, 5], [6]]
+    assert parts[-1].closed_by == "device"
 
 
-def test_a_trip_that_fills_its_parts_exactly_has_no_empty_one() -> None:
+def test_a_push_is_never_torn_between_two_parts(new_vehicle: NewVehicle) -> None:
+    # It is one record: either all of it is in the journal or, with its answer, none.
     vehicle, parts = new_vehicle(footage_max_bytes=3 * len(TINY_JPEG))
-    vehicle.push(TRIP, [seen(seq, "phone") for seq in range(6)], "device")
-    assert [part.number for part in parts] == [1, 2]
+    vehicle.push(TRIP, [seen(seq, "phone") for seq in range(5)])
+    vehicle.push(TRIP, (), "device")
+    assert [footage_seqs(part) for part in parts] == [[0, 1, 2, 3, 4], []]
 
 
-def test_rolls_are_footage_without_alert_rows() -> None:
+def test_rolls_are_footage_without_alert_rows(new_vehicle: NewVehicle) -> None:
     vehicle, parts = new_vehicle(pre_roll_s=0.3, post_roll_s=0.2)
     frames = [seen(seq, "phone") if seq == 10 else seen(seq) for seq in range(20)]
     vehicle.push(TRIP, frames[:12])
@@ -185,15 +262,17 @@ def test_rolls_are_footage_without_alert_rows() -> None:
     assert reply.flagged == 1
 
 
-def test_rolls_go_on_over_the_border_of_parts() -> None:
+def test_rolls_go_on_over_the_border_of_parts(new_vehicle: NewVehicle) -> None:
     vehicle, parts = new_vehicle(pre_roll_s=0.3, post_roll_s=0.3, footage_max_bytes=4 * len(TINY_JPEG))
     frames = [seen(seq, "phone") if seq == 10 else seen(seq) for seq in range(20)]
-    vehicle.push(TRIP, frames, "device")
+    for one in frames:
+        vehicle.push(TRIP, [one])
+    vehicle.push(TRIP, (), "device")
     assert [footage_seqs(part) for part in parts] == [[7, 8, 9, 10], [11, 12, 13]]
     assert [flagged_seqs(part) for part in parts] == [[10], []]
 
 
-def test_names_are_derived_from_the_trip() -> None:
+def test_names_are_derived_from_the_trip(new_vehicle: NewVehicle) -> None:
     assert object_name(TRIP, 1) == f"2025-12-31/{TRIP.vehicle}-{TRIP.id}.mp4"
     assert object_name(TRIP, 2) == f"2025-12-31/{TRIP.vehicle}-{TRIP.id}-2.mp4"
     names = [
@@ -206,7 +285,7 @@ def test_names_are_derived_from_the_trip() -> None:
     assert video_uuid(uuid.UUID(str(TRIP.id)), 1) == video_uuid(TRIP.id, 1)
 
 
-def test_a_frame_of_an_unknown_kind_does_not_come_back_for_ever() -> None:
+def test_a_frame_of_an_unknown_kind_does_not_come_back_for_ever(new_vehicle: NewVehicle) -> None:
     vehicle, parts = new_vehicle()
     frames = [seen(0, "phone"), seen(1, pack="of the future"), seen(2, "vape")]
     with pytest.raises(KeyError):
@@ -215,7 +294,7 @@ def test_a_frame_of_an_unknown_kind_does_not_come_back_for_ever() -> None:
     assert footage_seqs(*parts) == [0, 2]
 
 
-def test_a_trip_is_never_gone_before_its_part_is_handed_over() -> None:
+def test_a_trip_is_never_gone_before_its_part_is_handed_over(tmp_path: Path) -> None:
     # The actor ends itself when no trip is open and nothing is to flush: between the two the part would be lost.
     glimpses: list[Trip | None] = []
     during: list[list[Trip | None]] = []
@@ -223,13 +302,183 @@ def test_a_trip_is_never_gone_before_its_part_is_handed_over() -> None:
     def look() -> None:
         glimpses.append(vehicle.trip)
 
-    def flush(_part: Part) -> None:
+    def flush(_part: Journal, _recovered: bool) -> None:  # noqa: FBT001 - as `Vehicle` calls it
         other = threading.Thread(target=look, daemon=True)
         other.start()
         other.join(0.05)  # it may wait for the lock, which is as good
         during.append(list(glimpses))
 
-    vehicle = Vehicle(vehicle_config(), flush)
+    vehicle = Vehicle(vehicle_id(), vehicle_config(), tmp_path, flush)
     vehicle.push(TRIP, [seen(0, "phone")])
     vehicle.close()
     assert during in ([[]], [[TRIP]]), "no trip is open and its part is not yet with the flush"
+
+
+def test_a_vehicle_that_is_killed_goes_on_with_its_trip(tmp_path: Path) -> None:
+    life = Life(tmp_path)
+    vehicle = life.vehicle()
+    vehicle.push(TRIP, [seen(0, "phone"), seen(1)])
+    vehicle = life.killed(vehicle)
+    assert vehicle.trip == TRIP
+    reply = vehicle.push(TRIP, [seen(2, "vape")])
+    assert (reply.alerts, reply.flagged) == (("vape",), 2)
+    vehicle.push(TRIP, (), "device")
+    [part] = life.parts
+    assert (footage_seqs(part), flagged_seqs(part)) == ([0, 2], [0, 2])
+    assert (part.number, part.closed_by, part.recovered) == (1, "device", False)
+
+
+@pytest.mark.parametrize("killed_after", range(1, 25))
+def test_a_condition_lasts_on_through_a_kill(tmp_path: Path, killed_after: int) -> None:
+    life = Life(tmp_path)
+    vehicle = life.vehicle()
+    for one in asleep(0, 24):
+        vehicle.push(TRIP, [one])
+        if one.frame.seq + 1 == killed_after:
+            vehicle = life.killed(vehicle)
+    vehicle.push(TRIP, (), "device")
+    [part] = life.parts
+    assert flagged_seqs(part) == list(range(10, 25))
+    assert [alert.sleep_duration for alert in part.alerts] == pytest.approx([seq / 10 for seq in range(10, 25)])
+
+
+def test_the_alert_of_a_push_whose_answer_was_lost_is_heard_when_it_is_repeated(tmp_path: Path) -> None:
+    life = Life(tmp_path)
+    vehicle = life.vehicle()
+    frames = [seen(0, "phone"), seen(1, "vape")]
+    lost = vehicle.push(TRIP, frames)
+    vehicle = life.killed(vehicle)
+    assert vehicle.push(TRIP, frames) == lost
+    vehicle.push(TRIP, (), "device")
+    assert footage_seqs(*life.parts) == [0, 1]
+
+
+def test_a_closing_push_may_be_repeated_after_a_kill(tmp_path: Path) -> None:
+    life = Life(tmp_path)
+    vehicle = life.vehicle()
+    vehicle.push(TRIP, [seen(0, "phone")], "device")
+    vehicle = life.killed(vehicle)
+    assert vehicle.push(TRIP, [seen(0, "phone")], "device").alerts == ("phone",), "an alert is lost with its answer"
+    assert vehicle.trip is None
+    assert [(footage_seqs(part), part.closed_by, part.recovered) for part in life.parts] == [([0], "device", True)]
+
+
+def test_frames_before_the_kill_are_known_by_trip_and_seq(tmp_path: Path) -> None:
+    life = Life(tmp_path)
+    vehicle = life.vehicle()
+    vehicle.push(TRIP, [seen(0, "phone"), seen(1, "phone")])
+    vehicle = life.killed(vehicle)
+    reply = vehicle.push(TRIP, [seen(0, "phone"), seen(1, "phone"), seen(2, "phone")], "device")
+    assert reply.flagged == 3
+    assert footage_seqs(*life.parts) == [0, 1, 2]
+
+
+def test_a_trip_that_nobody_asks_for_is_finished_as_recovered(tmp_path: Path) -> None:
+    life = Life(tmp_path)
+    vehicle = life.vehicle()
+    vehicle.push(TRIP, [seen(0, "phone")])
+    vehicle = life.killed(vehicle)
+    vehicle.finish_left_behind()
+    vehicle.finish_left_behind()
+    assert [(footage_seqs(part), part.closed_by, part.recovered) for part in life.parts] == [([0], "recovered", True)]
+
+
+def test_a_trip_that_goes_on_is_not_finished_by_who_looks_for_what_was_left(tmp_path: Path) -> None:
+    life = Life(tmp_path)
+    vehicle = life.vehicle()
+    vehicle.push(TRIP, [seen(0, "phone")])
+    vehicle = life.killed(vehicle)
+    vehicle.push(TRIP, ())
+    vehicle.finish_left_behind(TRIP)
+    assert vehicle.trip == TRIP
+
+
+def test_a_trip_that_only_its_gateway_knew_has_an_end_beside_the_open_one(tmp_path: Path) -> None:
+    life = Life(tmp_path)
+    vehicle = life.vehicle()
+    vehicle.push(trip(number=2), [seen(0, "phone")])
+    for _ in range(2):
+        vehicle.finish_left_behind(TRIP)
+    assert vehicle.trip == trip(number=2)
+    assert [(part.trip, part.footage, part.closed_by) for part in life.parts] == [(TRIP, (), "recovered")]
+
+
+def test_a_new_trip_finishes_what_was_left_open(tmp_path: Path) -> None:
+    life = Life(tmp_path)
+    vehicle = life.vehicle()
+    vehicle.push(TRIP, [seen(0, "phone")])
+    vehicle = life.killed(vehicle)
+    vehicle.push(trip(number=2), [seen(0, "vape")])
+    assert [(part.trip, part.closed_by) for part in life.parts] == [(TRIP, "recovered")]
+    assert vehicle.trip == trip(number=2)
+
+
+def test_parts_that_were_not_flushed_are_flushed_by_the_next_process(tmp_path: Path) -> None:
+    life = Life(tmp_path, footage_max_bytes=2 * len(TINY_JPEG))
+    vehicle = life.vehicle()
+    for seq in range(5):
+        vehicle.push(TRIP, [seen(seq, "phone")])
+    vehicle = life.killed(vehicle)
+    assert [(part.number, footage_seqs(part), part.closed_by) for part in life.parts] == [
+        (1, [0, 1], None),
+        (2, [2, 3], None),
+    ]
+    vehicle.push(TRIP, [seen(5, "phone")], "device")
+    assert [(part.number, footage_seqs(part)) for part in life.parts[2:]] == [(3, [4, 5])]
+
+
+def test_parts_are_numbered_on_when_those_before_are_stored(tmp_path: Path) -> None:
+    life = Life(tmp_path, footage_max_bytes=2 * len(TINY_JPEG))
+    vehicle = life.vehicle()
+    for seq in range(4):
+        vehicle.push(TRIP, [seen(seq, "phone")])
+    life.stored()
+    vehicle = life.killed(vehicle)
+    vehicle.push(TRIP, [seen(1, "phone"), seen(4, "phone")], "device")
+    assert [(part.number, footage_seqs(part)) for part in life.parts] == [(3, [4])]
+
+
+def test_a_clock_that_was_set_back_between_two_trips_ends_neither(tmp_path: Path) -> None:
+    life = Life(tmp_path)
+    vehicle = life.vehicle()
+    vehicle.push(trip(number=1), [seen(0, "phone")], "device")
+    later = trip(number=2, opened_at_ms=OPENED_AT_MS - 3_600_000)
+    vehicle.push(later, [seen(0, "phone")])
+    vehicle = life.killed(vehicle)
+    assert vehicle.trip == later
+    vehicle.push(later, [seen(1, "phone")], "device")
+    assert [(part.trip.id, footage_seqs(part)) for part in life.parts] == [(TRIP.id, [0]), (later.id, [0, 1])]
+
+
+def test_a_journal_that_cannot_be_read_is_kept_aside_and_the_trip_begins(tmp_path: Path) -> None:
+    path = tmp_path / f"{vehicle_id()}.{TRIP.id}.1.journal"
+    path.write_bytes(b"something else altogether")
+    life = Life(tmp_path)
+    vehicle = life.vehicle()
+    assert path.with_name(path.name + ".unreadable").read_bytes() == b"something else altogether"
+    vehicle.push(TRIP, [seen(0, "phone")], "device")
+    assert footage_seqs(*life.parts) == [0]
+
+
+def test_a_journal_that_another_process_holds_is_left_alone_and_its_number_is_not_used_again(tmp_path: Path) -> None:
+    other = Life(tmp_path)
+    held = other.vehicle()
+    held.push(TRIP, [seen(0, "phone")])
+    life = Life(tmp_path)
+    vehicle = life.vehicle()
+    assert vehicle.trip is None
+    vehicle.push(TRIP, [seen(1, "phone")], "device")
+    assert [part.number for part in life.parts] == [2]
+    held.push(TRIP, (), "device")
+    assert [(part.number, footage_seqs(part)) for part in other.parts] == [(1, [0])]
+
+
+def test_the_count_of_a_calm_trip_is_right_at_its_end_and_to_ten_seconds_after_a_kill(tmp_path: Path) -> None:
+    life = Life(tmp_path)
+    vehicle = life.vehicle()
+    for seq in range(250):
+        vehicle.push(TRIP, [seen(seq)])
+    standing = life.killed(vehicle).standing
+    assert standing
+    assert 150 <= standing[1].frames <= 250
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) < 1000

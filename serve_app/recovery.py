@@ -1,0 +1,192 @@
+"""What a Gateway finds when it starts: living vehicles whose trips go on, and journals that nobody works on."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import uuid
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Protocol
+
+from actors.journal import left_behind, named
+from actors.vehicle_actor import VehicleStatus
+from models.errors import one_line
+from models.types import Trip
+
+_log = logging.getLogger(__name__)
+
+ADOPT_TIMEOUT_S = 10.0
+"""An actor that Ray is restarting just now answers within a few seconds; one that does not is asked again later."""
+SWEEP_S = 30.0
+AT_ONCE = 4
+"""Vehicles that are started for their journals at the same time: each takes a process, and the living come first."""
+_SUFFIX = ".open"
+
+
+class TripNotes:
+    """`flow.Notes` as files beside the journals: an acknowledged open_stream outlives a Gateway that is killed with it.
+
+    Args:
+        folder: Of the journals; made when needed.
+        session: Names the Ray that runs; a trip of another one has no actor any more.
+    """
+
+    def __init__(self, folder: Path, session: str) -> None:
+        self._folder = folder
+        self._session = session
+
+    def opened(self, trip: Trip) -> None:
+        """See `Notes.opened`."""
+        note = {
+            "trip": str(trip.id),
+            "vehicle": str(trip.vehicle),
+            "opened_at_ms": trip.opened_at_ms,
+            "session": self._session,
+        }
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._path(trip).write_text(json.dumps(note))
+        except OSError as error:
+            _log.warning("trip %s is not noted: %s", trip.id, one_line(error))
+
+    def closed(self, trip: Trip) -> None:
+        """See `Notes.closed`."""
+        try:
+            self._path(trip).unlink(missing_ok=True)
+        except OSError as error:
+            _log.warning("the note of trip %s stays: %s", trip.id, one_line(error))
+
+    def read(self) -> tuple[list[Trip], list[Trip]]:
+        """The trips noted as open: those of this Ray, and those of one that is gone."""
+        mine: list[Trip] = []
+        others: list[Trip] = []
+        for path in self._folder.glob(f"*{_SUFFIX}"):
+            try:
+                note = json.loads(path.read_text())
+                trip = Trip(uuid.UUID(note["trip"]), uuid.UUID(note["vehicle"]), int(note["opened_at_ms"]))
+                same = note["session"] == self._session
+            except (OSError, ValueError, KeyError, TypeError) as error:  # written half, or not by us
+                _log.warning("%s is no note of an open trip and is removed: %s", path.name, one_line(error))
+                path.unlink(missing_ok=True)
+                continue
+            (mine if same else others).append(trip)
+        return mine, others
+
+    def _path(self, trip: Trip) -> Path:
+        return self._folder / f"{trip.vehicle}.{trip.id}{_SUFFIX}"
+
+
+class Actors(Protocol):
+    """The vehicles' actors, as recovery uses them."""
+
+    async def living(self) -> set[uuid.UUID]:
+        """The vehicles that have an actor."""
+
+    async def look(self, vehicle: uuid.UUID, timeout_s: float) -> VehicleStatus:
+        """The status of a living one.
+
+        Raises:
+            TimeoutError: It does not answer.
+            LookupError: It is not there.
+        """
+
+    async def finish_left_behind(self, vehicle: uuid.UUID, node: str | None, trip: Trip | None = None) -> None:
+        """Have its actor finish what it left: the journals on that node, the trip that was noted as open.
+
+        The actor is started if there is none.
+        """
+
+    async def journals(self) -> dict[uuid.UUID, str | None]:
+        """The vehicles that have journals on some node, and the node."""
+
+
+class Recovery:
+    """Adopts what lives, once; finishes what was left behind, again and again.
+
+    Args:
+        actors: See `Actors`.
+        notes: The trips noted as open.
+        adopt: Goes on with a living actor's trip.
+        reopen: Goes on with a trip that has no actor yet.
+        is_open: Whether the flow has something of a vehicle.
+    """
+
+    def __init__(
+        self,
+        actors: Actors,
+        notes: TripNotes,
+        *,
+        adopt: Callable[[VehicleStatus], None],
+        reopen: Callable[[Trip], None],
+        is_open: Callable[[uuid.UUID], bool],
+    ) -> None:
+        self._actors = actors
+        self._notes = notes
+        self._adopt = adopt
+        self._reopen = reopen
+        self._is_open = is_open
+        self._unanswered: set[uuid.UUID] = set()
+
+    async def adopt(self) -> None:
+        """Go on with every open trip of this Ray; to be called before the first message is taken."""
+        await self._go_on(await self._actors.living())
+
+    async def sweep_forever(self) -> None:
+        """Look for what was left behind: at once, and again for what could not be finished then."""
+        while True:
+            try:
+                await self._sweep()
+            except Exception as error:  # noqa: BLE001 - whatever Ray or the disk say, the next sweep may go through
+                _log.warning("looking for journals failed, again in %.0f s: %s", SWEEP_S, one_line(error))
+            await asyncio.sleep(SWEEP_S)
+
+    async def _go_on(self, living: Collection[uuid.UUID]) -> None:
+        self._unanswered = set()
+
+        async def ask(vehicle: uuid.UUID) -> None:
+            try:
+                self._adopt(await self._actors.look(vehicle, ADOPT_TIMEOUT_S))
+            except LookupError:
+                pass  # it has ended meanwhile
+            except TimeoutError:
+                _log.warning("vehicle %s does not answer; its trip is looked for again later", vehicle)
+                self._unanswered.add(vehicle)
+
+        await asyncio.gather(*(ask(vehicle) for vehicle in living))
+        mine, _ = await asyncio.to_thread(self._notes.read)
+        for trip in mine:
+            # Its open_stream was acknowledged, and the Gateway was killed before the actor heard of it. Should the
+            # actor have heard even of its end, it takes no frame of it any more, and the idle timeout ends it here.
+            if not self._is_open(trip.vehicle) and trip.vehicle not in self._unanswered:
+                self._reopen(trip)
+
+    async def _sweep(self) -> None:
+        if self._unanswered:
+            await self._go_on(frozenset(self._unanswered))
+        places = await self._actors.journals()
+        _, others = await asyncio.to_thread(self._notes.read)
+        living = await self._actors.living()
+        slots = asyncio.Semaphore(AT_ONCE)
+
+        async def finish(vehicle: uuid.UUID, node: str | None, trip: Trip | None = None) -> None:
+            async with slots:
+                await self._actors.finish_left_behind(vehicle, node, trip)
+            if trip:
+                self._notes.closed(trip)
+
+        # Not those whose trip is open or under way: the push that comes next takes their journals over.
+        idle = {v: node for v, node in places.items() if v not in living and not self._is_open(v)}
+        if idle or others:
+            _log.warning("finishing what was left behind: journals of %d vehicles, %d trips", len(idle), len(others))
+        work = [finish(trip.vehicle, places.get(trip.vehicle), trip) for trip in others]
+        work += [finish(vehicle, node) for vehicle, node in idle.items() if vehicle not in {t.vehicle for t in others}]
+        for error in await asyncio.gather(*work, return_exceptions=True):
+            if isinstance(error, BaseException):
+                _log.warning("not finished, again in %.0f s: %s", SWEEP_S, one_line(error))
+
+
+def vehicles_with_journals(folder: Path) -> set[uuid.UUID]:
+    """The vehicles that have a journal in a folder."""
+    return {found[0] for path in left_behind(folder) if (found := named(path))}

@@ -1,0 +1,51 @@
+"""The machine's clock is set back in the middle of trips."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.conftest import CONFIG, Teller
+from tests.chaos.world import World
+from tests.serve.service import running
+
+SOURCE = Path(__file__).with_name("clock.c")
+HOUR_S = 3600
+LONGEST_GAP_S = 5.0
+
+
+def test_the_clock_is_set_back_an_hour(own_world: World, tmp_path: Path, teller: Teller) -> None:
+    offset = tmp_path / "offset"
+    offset.write_text("0")
+    clock = {"LD_PRELOAD": str(_library(tmp_path)), "WALL_CLOCK_OFFSET": str(offset)}
+    with (
+        running(tmp_path, config=CONFIG, **own_world.settings(**clock)) as own,
+        teller(own_world, own, "clock set back an hour mid-trip") as story,
+    ):
+        story.open()
+        with story.fleet.driving():
+            time.sleep(3)
+            with story.fault():
+                offset.write_text(f"-{HOUR_S}")
+            story.flows_again()
+            time.sleep(3)
+        story.close()
+        story.settle()
+        for vehicle in story.fleet.vehicles:
+            times_s = [at.timestamp() for at in own_world.times(vehicle)]
+            gaps_s = [after - before for before, after in itertools.pairwise(times_s)]
+            assert min(gaps_s) >= 0 and max(gaps_s) < LONGEST_GAP_S, "capture times go on as they were"
+
+
+def _library(folder: Path) -> Path:
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("there is no C compiler for tests/chaos/clock.c: apt-get install gcc libc6-dev")
+    library = folder / "clock.so"
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", str(library), str(SOURCE), "-ldl"], check=True)
+    return library
