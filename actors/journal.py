@@ -270,17 +270,14 @@ class Journal:
 
     def _short_of_room(self) -> bool:
         try:
-            disk = os.statvfs(self._path.parent)
+            short = no_room(self._path.parent)
         except OSError as error:
             self._fail(error)
             return True
-        if disk.f_bavail >= min(disk.f_blocks // 4, RESERVE_BYTES // disk.f_frsize):
-            self._no_room = ""
-            return False
-        left = f"disk full: {disk.f_bavail * disk.f_frsize // 2**20} MB left"
-        self._say_once(left)
-        self._no_room = left
-        return True
+        if short:
+            self._say_once(short)
+        self._no_room = short
+        return bool(short)
 
     def _fail(self, error: OSError) -> None:
         fault = f"disk full: {error.strerror}" if error.errno in _FULL else str(error.strerror)
@@ -293,6 +290,18 @@ class Journal:
 
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+def no_room(folder: Path) -> str:
+    """Why pictures are not kept there; empty when there is room for them.
+
+    Raises:
+        OSError: The disk cannot be asked.
+    """
+    disk = os.statvfs(folder)
+    if disk.f_bavail >= min(disk.f_blocks // 4, RESERVE_BYTES // disk.f_frsize):
+        return ""
+    return f"disk full: {disk.f_bavail * disk.f_frsize // 2**20} MB left"
 
 
 def left_behind(folder: Path) -> list[Path]:

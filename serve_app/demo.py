@@ -24,7 +24,7 @@ from sqlalchemy import select
 from models.fetch import fetch
 from serve_app.adapters.folder import FolderStore
 from serve_app.adapters.schema import alerts, vehicles, videos
-from serve_app.run import port_fault
+from serve_app.run import StartError, only_one, port_fault
 from serve_app.settings import PROJECT, Settings, SettingsError, load_settings
 from serve_app.simulator import BrokerError, SourceError, load_source, replay
 from serve_app.stores import open_metrics
@@ -58,8 +58,9 @@ def main() -> int:
 
 
 def _demo(video: str, *, keep: bool) -> int:
-    data_dir = load_settings({"DATA_DIR": os.environ.get("DATA_DIR", ""), "DMS_ENV_FILE": os.devnull}).data_dir
-    fetch(data_dir)
+    usual = load_settings({"DATA_DIR": os.environ.get("DATA_DIR", ""), "DMS_ENV_FILE": os.devnull}).data_dir
+    fetch(usual)
+    data_dir = _data_dir(usual)
     clip = Path(video) if video else make_clip(data_dir, say=print).video
     source = load_source(clip)
     environ = _environment(data_dir)
@@ -92,6 +93,19 @@ def _demo(video: str, *, keep: bool) -> int:
     finally:
         if not keep or sys.exc_info()[0]:
             _stop(service)
+
+
+def _data_dir(usual: Path) -> Path:
+    """A folder that no service uses: the usual one, or one in it with the same model files."""
+    try:
+        with only_one(usual):
+            return usual
+    except StartError:
+        own = usual / f"demo-{os.getpid()}"
+        own.mkdir()
+        for shared in ("models", "clips"):
+            (own / shared).symlink_to(usual / shared)
+        return own
 
 
 def _environment(data_dir: Path) -> dict[str, str]:

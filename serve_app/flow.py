@@ -229,7 +229,7 @@ class Flow:
     def journal(self) -> str:
         """Whether the journals of the open trips are complete on disk: `ok`, or what is wrong with how many."""
         faults = [reply.journal for reply in self._replies.values() if reply.journal]
-        return f"{faults[0]} ({len(faults)} of {len(self._replies)} open trips keep no pictures)" if faults else "ok"
+        return f"{faults[0]} ({len(faults)} of {len(self._replies)} open trips)" if faults else "ok"
 
     @property
     def detector_replicas(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import uuid
 from functools import partial
@@ -14,6 +15,7 @@ from ray.exceptions import ActorUnavailableError, RayActorError, RayError
 from ray.serve.handle import DeploymentHandle
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from actors.journal import no_room
 from actors.vehicle import PushReply, VehicleConfig
 from actors.vehicle_actor import NAMESPACE, VehicleStatus, actor_name, start_vehicle
 from models.errors import one_line
@@ -29,12 +31,11 @@ from serve_app.recovery import Recovery, TripNotes, vehicles_with_journals
 from serve_app.registrar import Registrar
 from serve_app.scheduler import Push
 from serve_app.settings import Address, Settings, process_settings
-from serve_app.stores import HOME, journal_folder, open_metrics
+from serve_app.stores import HOME, journal_folder, open_metrics, vehicle_config
 from serve_app.views import DetectorInfo, FlowHealth, FlushInfo, StreamInfo
 
 _log = logging.getLogger(__name__)
 
-ORPHANED_AFTER_S = 60.0
 INFO_TIMEOUT_S = 2.0
 NODE_TIMEOUT_S = 30.0
 HAND_OVER_S = 15.0
@@ -65,7 +66,7 @@ class Gateway:
         self._registrar = Registrar(lambda: open_metrics(settings))
         self._draining = False
         self._mqtt = MqttConnection(broker_address(settings), self._message)
-        vehicles = RayVehicles(_vehicle_config(settings))
+        vehicles = RayVehicles(vehicle_config(settings))
         notes = TripNotes(journal_folder(), ray.get_runtime_context().get_session_name())
         self._flow = Flow(
             FlowConfig(
@@ -116,7 +117,7 @@ class Gateway:
             broker="connected, going down" if self._draining else self._mqtt.state,
             detector_replicas=self._flow.detector_replicas,
             detector=await self._detectors.info() if self._flow.detector_replicas else None,
-            journal=self._flow.journal,
+            journal=await asyncio.to_thread(self._journal_state),
             streams=len(self._flow.intake.views()),
             refused=self._flow.intake.refused,
         )
@@ -154,6 +155,12 @@ class Gateway:
             raise RuntimeError("nobody looks for journals any more")
         if self._embedded and not self._embedded.alive:
             raise RuntimeError("the embedded broker has ended")
+
+    def _journal_state(self) -> str:
+        with contextlib.suppress(OSError):  # no folder yet, or one that its actors complain of
+            if short := no_room(journal_folder()):
+                return f"{short}; pictures are not kept, rows are"
+        return self._flow.journal
 
     def _message(self, topic: str, payload: bytes) -> bool:
         return self._flow.intake.message(topic, payload)
@@ -309,15 +316,4 @@ def broker_address(settings: Settings) -> BrokerAddress:
         tls_cert=settings.mqtt_tls_cert,
         tls_key=settings.mqtt_tls_key,
         embedded=settings.mqtt is None,
-    )
-
-
-def _vehicle_config(settings: Settings) -> VehicleConfig:
-    return VehicleConfig(
-        profile=settings.policy_profile,
-        pre_roll_s=settings.footage_pre_roll_s,
-        post_roll_s=settings.footage_post_roll_s,
-        footage_max_bytes=settings.footage_max_mb * 2**20,
-        sync_interval_s=settings.sync_interval_s,
-        orphaned_after_s=ORPHANED_AFTER_S,
     )

@@ -50,8 +50,7 @@ def main(config: Path = CONFIG) -> int:
     try:
         with contextlib.ExitStack() as stack:
             _check_ports(settings)
-            settings.data_dir.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(_only_one(settings))
+            stack.enter_context(only_one(settings.data_dir))
             os.environ.update(environment(settings))
             config = checked_config(config, settings)
             fetch(settings.data_dir, weights=settings.model_path is None, say=_log.info)
@@ -98,18 +97,18 @@ def port_fault(host: str, port: int) -> OSError | None:
 
 
 @contextlib.contextmanager
-def _only_one(settings: Settings) -> Iterator[None]:
-    """Two services with one session at a broker would throw each other out for ever."""
-    if settings.mqtt is None:
-        yield
-        return
+def only_one(data_dir: Path) -> Iterator[None]:
+    """Holds the folder: two services would finish each other's journals and take each other's session at the broker.
+
+    Raises:
+        StartError: Another one holds it.
+    """
+    data_dir.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(settings.data_dir / "mqtt-session.lock", timeout=0):
+        with FileLock(data_dir / "service.lock", timeout=0):
             yield
     except Timeout as error:
-        raise StartError(
-            f"DATA_DIR: another service uses {settings.data_dir} and its session at the broker; choose another folder"
-        ) from error
+        raise StartError(f"DATA_DIR: another service uses {data_dir}; choose another folder") from error
 
 
 def environment(settings: Settings) -> Mapping[str, str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from actors.ports import Home, Stores
+from actors.vehicle import VehicleConfig
 
 if TYPE_CHECKING:
     from serve_app.adapters.folder import FolderStore
@@ -43,6 +44,21 @@ def journal_folder() -> Path:
     from serve_app.settings import process_settings  # noqa: PLC0415
 
     return process_settings().data_dir / "journal"
+
+
+ORPHANED_AFTER_S = 60.0
+
+
+def vehicle_config(settings: Settings) -> VehicleConfig:
+    """What the settings say of vehicles."""
+    return VehicleConfig(
+        profile=settings.policy_profile,
+        pre_roll_s=settings.footage_pre_roll_s,
+        post_roll_s=settings.footage_post_roll_s,
+        footage_max_bytes=settings.footage_max_mb * 2**20,
+        sync_interval_s=settings.sync_interval_s,
+        orphaned_after_s=ORPHANED_AFTER_S,
+    )
 
 
 HOME = Home(journals=journal_folder, open_stores=open_stores)

@@ -49,8 +49,8 @@ class Settings(BaseModel):
         Path("data"),
         validate_default=True,
         title="Data folder",
-        description="Folder of the model files and, by default, of the database and the footage; relative to the "
-        "project.",
+        description="Folder of the journal, the model files and, by default, of the database and the footage; relative "
+        "to the project.",
         json_schema_extra={"when_empty": "`./data`"},
     )
 
@@ -130,7 +130,11 @@ class Settings(BaseModel):
     )
 
     sync_interval_s: float = Field(
-        1, ge=0, le=60, title="Journal sync", description="In seconds; no effect yet: the journal comes later."
+        1,
+        ge=0,
+        le=60,
+        title="Journal sync",
+        description="Seconds that a power cut may take from the journal; 0: the disk has each push before its answer.",
     )
     footage_pre_roll_s: float = Field(
         0, ge=0, le=60, title="Pre-roll", description="Seconds of footage kept before a flagged frame."
@@ -139,7 +143,11 @@ class Settings(BaseModel):
         0, ge=0, le=60, title="Post-roll", description="Seconds of footage kept after a flagged frame."
     )
     footage_max_mb: int = Field(
-        64, ge=1, le=4096, title="Footage part", description="Megabytes of footage in memory at which a trip is parted."
+        64,
+        ge=1,
+        le=4096,
+        title="Footage part",
+        description="Megabytes of pictures at which a trip goes on in another MP4.",
     )
 
     max_frame_bytes: int = Field(

@@ -10,7 +10,7 @@ import uuid
 from base64 import b64decode
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import paho.mqtt.client as mqtt
@@ -40,6 +40,11 @@ class Relayed:
 def in_stretches(number: int) -> Mark:
     """Half of the frames show a bottle, a stretch at a time, beginning with the first."""
     return Mark(number, see=() if number // STRETCH % 2 else ("bottle",))
+
+
+def slowly(number: int) -> Mark:
+    """The same, and the Detector takes its time: some frames always wait for it or are in it."""
+    return replace(in_stretches(number), slow_s=0.05)
 
 
 class Fleet:

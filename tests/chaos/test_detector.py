@@ -7,16 +7,11 @@ import time
 import pytest
 
 from tests.chaos.conftest import Tell
-from tests.chaos.fleet import in_stretches
+from tests.chaos.fleet import slowly
 from tests.chaos.marks import Mark
 from tests.chaos.processes import kill, replicas
 from tests.serve.service import Service
 from tests.waiting import eventually
-
-
-def slowly(number: int) -> Mark:
-    """So that there always is a batch in flight."""
-    return Mark(number, see=in_stretches(number).see, slow_s=0.05)
 
 
 @pytest.mark.quick

@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from tests.chaos.conftest import CONFIG, Tell, Teller
+from tests.chaos.fleet import slowly
 from tests.chaos.processes import kill, replicas
 from tests.chaos.world import World
 from tests.serve.service import PROJECT, Service, running
@@ -21,7 +22,7 @@ from tests.waiting import eventually
 
 @pytest.mark.quick
 def test_the_gateway_is_killed_twice_in_one_trip(service: Service, tell: Tell) -> None:
-    with tell("Gateway killed, twice in a trip") as story:
+    with tell("Gateway killed, twice in a trip", mark=slowly) as story:
         story.open()
         with story.fleet.driving():
             for _ in range(2):

@@ -30,7 +30,7 @@ TOKEN = "T0ken:of/the?API&%41=+~"
 MQTT_PASSWORD = "mqtt$pä$$:w@rd/€%"
 GUESSES = ("a-guess-at-the-token", "another-guess")
 SHOWN_BY_RAY = (
-    *("/api/serve/applications/", "/logical/actors", "/api/jobs/", "/nodes?view=details", "/api/version"),
+    *("/api/serve/applications/", "/logical/actors", "/api/jobs/", "/nodes?view=summary", "/api/version"),
     *(
         f"/api/v0/{what}?detail=1&limit=1000"
         for what in ("actors", "jobs", "nodes", "runtime_envs", "tasks", "workers")

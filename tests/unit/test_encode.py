@@ -121,7 +121,7 @@ def test_frames_that_cannot_be_decoded_are_left_out(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("frames", [[], [frame(0), frame(1)]])
 def test_nothing_to_encode_is_said(tmp_path: Path, frames: list[Frame]) -> None:
-    with pytest.raises(NothingToEncodeError, match=f"none of {len(frames)} frames"):
+    with pytest.raises(NothingToEncodeError, match="no picture that can be decoded"):
         encode_mp4(frames, tmp_path / "footage.mp4")
 
 
