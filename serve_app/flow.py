@@ -33,6 +33,8 @@ TICK_S = 1.0
 REPLICAS_TIMEOUT_S = 5.0
 HEARTBEAT_S = 5.0
 """An open trip without frames is pushed to as often, so that its actor knows the Gateway is there."""
+HANDED_ON = 2000
+"""Frames that may be between the MQTT thread and the mailboxes: a second or two of a full load."""
 SEQ_GAP = 1_000_000
 """Between the numbers of an adopted trip's last accepted frame and its next: frames of the Gateway that died may still
 be under way to the actor, and must not be taken for repeats, nor the new ones for them."""
@@ -144,6 +146,9 @@ class Flow:
         self._logged = OncePer(LOG_INTERVAL_S)
         self._replies: dict[uuid.UUID, PushReply] = {}
         self._pushed: dict[uuid.UUID, tuple[Trip, float]] = {}  # the open trip as its actor knows it, and since when
+        self._loop = loop
+        self._handed_on = 0  # items, counted under the intake's lock
+        self._offered = 0  # of those, counted on the loop
         self._replicas = 0
         self._in_flight = 0
         self._work: set[asyncio.Task[None]] = set()
@@ -153,7 +158,7 @@ class Flow:
             limits=config.limits,
             max_vehicles=config.max_vehicles,
             relay=broker.relay,
-            emit=lambda item: loop.call_soon_threadsafe(self._offer, item),
+            emit=self._hand_on,
             note=notes.opened,
         )
 
@@ -245,11 +250,24 @@ class Flow:
         if self._fault is not None:
             raise RuntimeError("a task of the flow has failed") from self._fault
 
+    def _hand_on(self, item: Item) -> bool:
+        """From the MQTT thread to the loop; False for a frame when the loop has stood still for too many."""
+        if item.frame and self._handed_on - self._offered >= HANDED_ON:
+            return False
+        self._handed_on += 1
+        self._loop.call_soon_threadsafe(self._offer, item)
+        return True
+
     def _offer(self, item: Item) -> None:
-        if item.frame is None and item.closed_by is None:
-            self._register(item.trip.vehicle)
-        self._count(self._scheduler.offer(item))
-        self._pump()
+        self._offered += 1
+        try:
+            if item.frame is None and item.closed_by is None:
+                self._register(item.trip.vehicle)
+            self._count(self._scheduler.offer(item))
+            self._pump()
+        except Exception as error:  # the loop would log it and go on, one frame short and nobody the wiser
+            self._fault = error
+            raise
 
     def _pump(self) -> None:
         """Start every batch and every push that may start now."""

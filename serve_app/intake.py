@@ -66,7 +66,8 @@ class Intake:
         limits: What a frame may be at most.
         max_vehicles: Streams that may be open at once.
         relay: Publishes a frame's base64 under a topic; False when it was given up.
-        emit: Takes every item in order; called under the intake's lock, so it must return at once.
+        emit: Takes every item in order, or returns False for a frame that it has no room for; called under the
+            intake's lock, so it must return at once.
         note: Takes a trip that opens, before its message is acknowledged; likewise.
         monotonic: Seconds.
         wall: Seconds since 1970 UTC.
@@ -212,7 +213,9 @@ class Intake:
             if stream is not None and reason is None:
                 if not self._relay(f"base64/{text}", b64encode(payload)):
                     reason = "not_relayed"
-                self._emit(Item(stream.trip, Frame(stream.next_seq, now_s - stream.opened_s, payload), text=text))
+                frame = Frame(stream.next_seq, now_s - stream.opened_s, payload)
+                if self._emit(Item(stream.trip, frame, text=text)) is False:
+                    reason = "mailbox_full"
                 stream.frames += 1
                 stream.next_seq += 1
                 stream.last_frame_s = now_s

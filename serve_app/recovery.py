@@ -7,6 +7,7 @@ import json
 import logging
 import uuid
 from collections.abc import Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol
 
@@ -36,9 +37,22 @@ class TripNotes:
     def __init__(self, folder: Path, session: str) -> None:
         self._folder = folder
         self._session = session
+        # Neither frames nor the loop wait for a disk that stands still; one thread, so that order holds.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="trip-notes")
 
     def opened(self, trip: Trip) -> None:
-        """See `Notes.opened`."""
+        """See `Notes.opened`; on the disk a moment later."""
+        self._thread.submit(self._write, trip)
+
+    def closed(self, trip: Trip) -> None:
+        """See `Notes.closed`."""
+        self._thread.submit(self._remove, trip)
+
+    def read(self) -> tuple[list[Trip], list[Trip]]:
+        """The trips noted as open: those of this Ray, and those of one that is gone."""
+        return self._thread.submit(self._read).result()
+
+    def _write(self, trip: Trip) -> None:
         note = {
             "trip": str(trip.id),
             "vehicle": str(trip.vehicle),
@@ -51,15 +65,13 @@ class TripNotes:
         except OSError as error:
             _log.warning("trip %s is not noted: %s", trip.id, one_line(error))
 
-    def closed(self, trip: Trip) -> None:
-        """See `Notes.closed`."""
+    def _remove(self, trip: Trip) -> None:
         try:
             self._path(trip).unlink(missing_ok=True)
         except OSError as error:
             _log.warning("the note of trip %s stays: %s", trip.id, one_line(error))
 
-    def read(self) -> tuple[list[Trip], list[Trip]]:
-        """The trips noted as open: those of this Ray, and those of one that is gone."""
+    def _read(self) -> tuple[list[Trip], list[Trip]]:
         mine: list[Trip] = []
         others: list[Trip] = []
         for path in self._folder.glob(f"*{_SUFFIX}"):

@@ -13,6 +13,9 @@ from models.types import ClosedBy, DropReason, Frame, Observation, Trip, Unreada
 MAILBOX_BYTES = 16 * 2**20
 """Bytes that may wait in one vehicle's mailbox: 150 frames of 110 KB, three times the biggest of an ordinary camera.
 Without it 200 vehicles with 150 frames of 1 MiB each hold 30 GB."""
+ALL_MAILBOXES_BYTES = 2 * 2**30
+"""Bytes that may wait in all mailboxes together; beyond, the fullest one gives. Those of trips that have ended count
+too, whose vehicles MAX_VEHICLES does not hold any more."""
 PUSH_FRAMES = 32
 """Frames of a vehicle that may be out of its mailbox and not yet on their way to its actor: in a batch, or ready for a
 push, which takes all that is ready. So a slow actor fills its own mailbox only, and a push has as many at most."""
@@ -84,20 +87,25 @@ class Push:
 
 @dataclass(slots=True)
 class _Tally:
-    """How many frames are somewhere, and their bytes; starts and ends of trips count nothing."""
+    """How many frames are somewhere, and their bytes; starts and ends count nothing. `whole` counts with it."""
 
     frames: int = 0
     bytes: int = 0
+    whole: _Tally | None = None
 
     def add(self, item: Item) -> None:
         if item.frame:
-            self.frames += 1
-            self.bytes += len(item.frame.jpeg)
+            self._change(1, len(item.frame.jpeg))
 
     def remove(self, item: Item) -> None:
         if item.frame:
-            self.frames -= 1
-            self.bytes -= len(item.frame.jpeg)
+            self._change(-1, -len(item.frame.jpeg))
+
+    def _change(self, frames: int, size: int) -> None:
+        self.frames += frames
+        self.bytes += size
+        if self.whole:
+            self.whole._change(frames, size)  # noqa: SLF001 - one of its kind
 
 
 @dataclass(slots=True)
@@ -128,12 +136,22 @@ class Scheduler:
         mailbox_frames: Frames that may wait in one vehicle's mailbox.
         max_batch_size: Frames in one batch.
         mailbox_bytes: Bytes that may wait in one vehicle's mailbox; a lone frame may have more.
+        all_mailboxes_bytes: Bytes that may wait in all of them.
     """
 
-    def __init__(self, *, mailbox_frames: int, max_batch_size: int, mailbox_bytes: int = MAILBOX_BYTES) -> None:
+    def __init__(
+        self,
+        *,
+        mailbox_frames: int,
+        max_batch_size: int,
+        mailbox_bytes: int = MAILBOX_BYTES,
+        all_mailboxes_bytes: int = ALL_MAILBOXES_BYTES,
+    ) -> None:
         self._mailbox_frames = mailbox_frames
         self._mailbox_bytes = mailbox_bytes
+        self._all_mailboxes_bytes = all_mailboxes_bytes
         self._max_batch_size = max_batch_size
+        self._mailboxes = _Tally()
         self._lanes: dict[uuid.UUID, _Lane] = {}
         self._turn: deque[uuid.UUID] = deque()  # who is served first in the next batch
         self._retries: deque[Batch] = deque()
@@ -150,7 +168,7 @@ class Scheduler:
         vehicle = item.trip.vehicle
         lane = self._lanes.get(vehicle)
         if lane is None:
-            lane = self._lanes[vehicle] = _Lane()
+            lane = self._lanes[vehicle] = _Lane(mailbox=_Tally(whole=self._mailboxes))
             self._turn.append(vehicle)
         lane.waiting.append(item)
         lane.mailbox.add(item)
@@ -158,6 +176,8 @@ class Scheduler:
         if item.frame:  # only a frame makes it fuller; what a halved batch put back beyond the limits goes here too
             while self._too_full(lane.mailbox):
                 dropped.append(_drop_oldest(lane))
+            while self._mailboxes.bytes > self._all_mailboxes_bytes:
+                dropped.append(_drop_oldest(max(self._lanes.values(), key=lambda lane: lane.mailbox.bytes)))
         self._promote(lane)
         return dropped
 

@@ -143,11 +143,7 @@ class Settings(BaseModel):
         0, ge=0, le=60, title="Post-roll", description="Seconds of footage kept after a flagged frame."
     )
     footage_max_mb: int = Field(
-        64,
-        ge=1,
-        le=4096,
-        title="Footage part",
-        description="Megabytes of pictures at which a trip goes on in another MP4.",
+        64, ge=1, le=4096, title="Footage part", description="Megabytes of pictures after which a new MP4 begins."
     )
 
     max_frame_bytes: int = Field(

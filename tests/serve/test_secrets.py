@@ -140,7 +140,9 @@ def test_no_secret_is_written_or_shown(world: World, clip: Clip, driver: list[by
             devices.play({vehicle: driver[int(closed.start_s * FPS) : int(closed.end_s * FPS)]}, FPS)
             devices.close(vehicle)
         assert eventually(lambda: _state(world, "database") != "ok", 10)
-        shown += [eventually(lambda: _flush_error(world), 20), *_answers(world)]
+        failure = eventually(lambda: _flush_error(world), 20)
+        assert "OperationalError" in failure, "the flush says what it failed of"
+        shown += [failure, *_answers(world)]
     finally:
         world.mariadb.start()
     world.set_mqtt_password("another")
@@ -155,10 +157,11 @@ def test_no_secret_is_written_or_shown(world: World, clip: Clip, driver: list[by
     assert found, "the log says where Ray's dashboard is"
     shown += [_get(found[1] + path) for path in SHOWN_BY_RAY]
     session = Path(tempfile.gettempdir(), "ray", json.loads(_get(found[1] + "/api/version"))["session_name"])
-    written = {
-        path: path.read_bytes() for folder in (session, world.folder) for path in folder.rglob("*") if path.is_file()
-    }
-    written |= {Path(f"answer-{n}"): text.encode() for n, text in enumerate(shown)}
+    assert (session / "logs").is_dir()
+    assert world.service.stop() == 0, "the trip is stored at the orderly end"
+    files = [path for folder in (session, world.folder) for path in folder.rglob("*") if path.is_file()]
+    written = {str(path): path.read_bytes() for path in files}
+    written |= {f"answer {n}": text.encode() for n, text in enumerate(shown)}
 
     everything = b"\n".join(written.values())
     for line in (b"a wrong API_TOKEN from 127.0.0.1", b"refused the connection: Not authorized", b"OperationalError"):

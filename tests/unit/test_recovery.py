@@ -187,6 +187,7 @@ def test_what_cannot_be_finished_now_is_tried_again(run: Run, caplog: pytest.Log
 def test_a_note_that_was_written_half_is_removed(tmp_path: Path) -> None:
     notes = TripNotes(tmp_path, "this Ray")
     notes.opened(trip(1))
+    assert notes.read() == ([trip(1)], [])
     [path] = tmp_path.iterdir()
     for text in ("", path.read_text()[:-5], "{}", "[1]"):
         path.write_text(text)
