@@ -142,4 +142,5 @@ class FakeNotes:
 
     def closed(self, trip: Trip) -> None:
         """See `Notes.closed`."""
-        self.open.remove(trip)
+        if trip in self.open:
+            self.open.remove(trip)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import dataclasses
 import itertools
 import threading
 import time
@@ -15,12 +16,15 @@ from types import SimpleNamespace
 import pytest
 from ray.exceptions import NodeDiedError, OutOfMemoryError, RayActorError
 
+from actors.journal_records import Progress
+from actors.vehicle import PushReply
+from actors.vehicle_actor import VehicleStatus
 from models.jpeg import FrameLimits
 from models.types import Observation, Trip, Unreadable
 from serve_app import flow as flow_module
-from serve_app.flow import ALERT_INTERVAL_S, HEARTBEAT_S, Flow, FlowConfig
-from serve_app.scheduler import Dropped
-from tests.builders import CLOSED, TINY_JPEG, observation, vehicle_id
+from serve_app.flow import ALERT_INTERVAL_S, HEARTBEAT_S, SEQ_GAP, Flow, FlowConfig
+from serve_app.scheduler import Dropped, Push
+from tests.builders import CLOSED, TINY_JPEG, observation, trip, vehicle_id
 from tests.fakes.clock import FakeClock
 from tests.fakes.flow import FakeBroker, FakeDetectors, FakeNotes, FakeVehicles
 from tests.waiting import until
@@ -94,7 +98,7 @@ Run = Callable[[Callable[[World], Awaitable[None]]], None]
 def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
     """The flow's clock; its pauses are a millisecond, so that no test waits for them."""
     fake = FakeClock()
-    monkeypatch.setattr(flow_module, "time", SimpleNamespace(monotonic=fake))
+    monkeypatch.setattr(flow_module, "time", SimpleNamespace(monotonic=fake, time=time.time))
     monkeypatch.setattr(flow_module, "FIRST_RETRY_S", 0.001)
     monkeypatch.setattr(flow_module, "LONGEST_RETRY_S", 0.002)
     monkeypatch.setattr(flow_module, "TICK_S", 0.001)
@@ -723,5 +727,123 @@ def test_nothing_is_left_of_trips_that_ended(run: Run) -> None:
         assert await w.flow.streams() == []
         assert not w.flow._scheduler.vehicles  # noqa: SLF001 - its memory is the story
         assert w.flow._replies == {}  # noqa: SLF001
+
+    run(story)
+
+
+def test_a_trip_of_another_gateway_goes_on_with_numbers_of_its_own(run: Run) -> None:
+    async def story(w: World) -> None:
+        progress = Progress(next_seq=40, frames=38, flagged=5)
+        w.flow.adopt(VehicleStatus(trip(1), progress, 12.5, (), "a node", 4711))
+        w.flow.adopt(VehicleStatus(None, Progress(), 0.0, (), "a node", 4712))
+        w.open()  # its device says it again: no effect
+        w.frame(0)
+        await until(w.seqs)
+        assert w.seqs() == [40 + SEQ_GAP]
+        [seen] = [seen for _, push in w.vehicles.pushes for seen in push.frames]
+        assert seen.frame.captured_s == pytest.approx(12.5, abs=0.1)
+        [info] = await w.flow.streams()
+        assert (info.trip, info.frames) == (trip(1), 39)
+        w.close()
+        await until(w.ended)
+
+    run(story)
+
+
+def test_a_trip_that_was_only_acknowledged_by_another_gateway_goes_on(run: Run) -> None:
+    async def story(w: World) -> None:
+        w.flow.reopen(trip(1))
+        assert w.flow.has(A)
+        w.frame(0)
+        await until(w.seqs)
+        assert {push.trip for _, push in w.vehicles.pushes} == {trip(1)}
+
+    run(story)
+
+
+def test_open_trips_are_noted_until_their_actor_knows_their_end(run: Run) -> None:
+    async def story(w: World) -> None:
+        w.vehicles.free.clear()
+        w.open()
+        assert [noted.vehicle for noted in w.notes.open] == [A]
+        w.close()
+        await settle()
+        assert len(w.notes.open) == 1
+        w.vehicles.free.set()
+        await until(lambda: not w.notes.open)
+
+    run(story)
+
+
+def test_handing_over_brings_the_mailboxes_to_the_actors_and_leaves_the_trips_open(run: Run) -> None:
+    async def story(w: World) -> None:
+        w.detectors.free.clear()
+        w.open()
+        for number in range(30):
+            w.frame(number)
+        handing_over = asyncio.create_task(w.flow.hand_over(10.0))
+        await settle()
+        assert not handing_over.done()
+        w.detectors.free.set()
+        await handing_over
+        assert w.seqs() == list(range(30))
+        assert w.ended() == []
+
+    run(story)
+
+
+def test_a_loop_that_stands_still_is_handed_so_many_frames_and_no_more(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flow_module, "HANDED_ON", 10)
+
+    async def story(w: World) -> None:
+        w.open()
+        for number in range(25):  # all of them before the loop moves
+            w.frame(number)
+        w.close()
+        await until(w.ended)
+        assert w.seqs() == list(range(9)), "the opening is one of the ten"
+        assert w.flow.intake.refused == {"mailbox_full": 16}
+        assert len(w.broker.topics("base64")) == 25, "they are relayed all the same"
+
+    run(story)
+
+
+def test_a_fault_between_the_mqtt_thread_and_the_mailboxes_is_seen_by_the_health_check(
+    clock: FakeClock, tmp_path: Path
+) -> None:
+    async def whole() -> None:
+        w = World(clock, tmp_path)
+
+        def broken(_item: object) -> None:
+            raise ValueError("a fault of ours")
+
+        w.flow._scheduler.offer = broken  # type: ignore[assignment,method-assign]  # noqa: SLF001 - nothing else can
+        w.open()
+        await settle()
+        with pytest.raises(RuntimeError, match="flow"):
+            w.flow.check()
+
+    asyncio.run(whole())
+
+
+def test_pictures_that_were_not_kept_are_counted_and_said(run: Run) -> None:
+    async def story(w: World) -> None:
+        answer = w.vehicles.push
+
+        async def full(vehicle: uuid.UUID, push: Push) -> PushReply:
+            return dataclasses.replace(
+                await answer(vehicle, push), not_kept=len(push.frames), journal="disk full: 1 MB"
+            )
+
+        w.vehicles.push = full  # type: ignore[method-assign]
+        assert w.flow.journal == "ok"
+        w.open()
+        for number in range(3):
+            w.frame(number)
+        await until(lambda: w.flow.intake.refused)
+        await until(lambda: w.flow.intake.refused == {"disk_full": 3})
+        assert w.flow.journal == "disk full: 1 MB (1 of 1 open trips)"
 
     run(story)
