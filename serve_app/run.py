@@ -20,6 +20,7 @@ from filelock import FileLock, Timeout
 from models.fetch import fetch
 from serve_app.serve_config import APP, ConfigError, checked_config
 from serve_app.settings import PROJECT, Settings, SettingsError, load_settings, passthrough
+from serve_app.settings.values import is_loopback
 
 _log = logging.getLogger(__name__)
 
@@ -103,7 +104,7 @@ def only_one(data_dir: Path) -> Iterator[None]:
     Raises:
         StartError: Another one holds it.
     """
-    data_dir.mkdir(parents=True, exist_ok=True)
+    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)  # people's pictures lie there
     try:
         with FileLock(data_dir / "service.lock", timeout=0):
             yield
@@ -159,6 +160,8 @@ def _serve(settings: Settings, config: Path) -> int:
             at = settings.mqtt
             broker = f"{at.host}:{at.port}" if at else f"embedded at 127.0.0.1:{settings.mqtt_broker_port}"
             host = f"[{settings.http_host}]" if ":" in settings.http_host else settings.http_host
+            if not is_loopback(settings.http_host) and "public_url" not in settings.model_fields_set:
+                _log.warning("PUBLIC_URL is empty: HTTP answers only callers that name it 127.0.0.1 or localhost")
             _log.info("ready: http://%s:%d/healthz, broker %s", host, settings.http_port, broker)
             failure = _wait_for_end(child, stop)
         if failure:
