@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -159,12 +160,22 @@ def _encode(part: Journal, mp4: Path) -> None:
     mp4.parent.mkdir(parents=True, exist_ok=True)
     making = mp4.with_suffix(".part")
     try:
+        _encode_into(making, part)
+        with making.open("rb+") as made:
+            os.fsync(made.fileno())  # after a power cut the name must not be there without its bytes
+    except BaseException:
+        making.unlink(missing_ok=True)  # on a full disk others need that room
+        raise
+    making.rename(mp4)
+
+
+def _encode_into(making: Path, part: Journal) -> None:
+    try:
         encode_mp4(part.footage(), making)
     except NothingToEncodeError as error:
         # The rows want a video to belong to; a black one says that there was none to keep.
         _log.error("trip %s, part %d: %s; its rows get a black picture", part.summary.trip.id, part.summary.part, error)
         encode_black(making)
-    making.rename(mp4)
 
 
 def _save(part: Journal, stores: Stores, name: str | None, *, recovered: bool) -> None:
@@ -173,13 +184,13 @@ def _save(part: Journal, stores: Stores, name: str | None, *, recovered: bool) -
     trip = summary.trip
     video = VideoRecord(video_uuid(trip.id, summary.part), trip.vehicle, stores.footage.url(name)) if name else None
     record = None
-    if summary.ended and summary.ended.closed_by:
+    if summary.closed_by:
         record = TripRecord(
             uuid=trip.id,
             vehicle=trip.vehicle,
             opened_at_ms=trip.opened_at_ms,
             ended_at_ms=trip.opened_at_ms + round(summary.progress.last_s * 1000),
-            closed_by=summary.ended.closed_by,
+            closed_by=summary.closed_by,
             recovered=recovered,
             frames=summary.progress.frames,
             flagged=summary.progress.flagged,

@@ -76,6 +76,11 @@ class Summary:
     ended: Ended | None = None
     uploaded: bool = False
 
+    @property
+    def closed_by(self) -> ClosedBy | None:
+        """Who ended the trip with this part; None when it goes on."""
+        return self.ended.closed_by if self.ended else None
+
     def add(self, record: Record) -> None:
         """Take a record further."""
         if isinstance(record, Taken):
@@ -165,11 +170,19 @@ class Journal:
             self.summary.add(self._append(Uploaded()))
 
     def sync(self) -> None:
-        """Have the disk hold what was written; never raises."""
+        """Have the disk hold what was written, and what could not be written before; never raises."""
         with self._lock:
+            if self._held and not self._write_held():
+                return
             if self._file is None or not self._dirty:
                 return
-            handle = os.dup(self._file.fileno())  # pushes need not wait for the disk, nor may they close it meanwhile
+            try:
+                handle = os.dup(
+                    self._file.fileno()
+                )  # pushes need not wait for the disk, nor may they close it meanwhile
+            except OSError as error:
+                self._fail(error)
+                return
             self._dirty = False
         try:
             os.fsync(handle)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import uuid
@@ -73,6 +74,8 @@ class PushReply:
         flagged: Flagged frames of the trip so far.
         driver_state: What the last frame showed, in words.
         not_kept: Pictures of this push that the disk had no room for.
+        not_taken: Frames of this push that came after the end of their trip.
+        part: Of the trip, the one under way.
         journal: Why the journal is not complete on disk; empty when all is well.
     """
 
@@ -80,6 +83,8 @@ class PushReply:
     flagged: int
     driver_state: str
     not_kept: int = 0
+    not_taken: int = 0
+    part: int = 0
     journal: str = ""
 
 
@@ -116,29 +121,38 @@ class Vehicle:
         self._flush = flush
         self._open: _OpenTrip | None = None
         self._last_push: tuple[object, PushReply] | None = None
-        self._closed: dict[uuid.UUID, None] = {}  # trips, in the order of their ends
-        self._orphan: _OpenTrip | None = None
-        # Pushes come from one thread; the orphan's timer and the sync are others.
+        self._suspended: _OpenTrip | None = None
+        self._closed: dict[uuid.UUID, int] = {}  # trips in the order of their ends, with the number of their next frame
+        # Pushes come from one thread; the watch for silence and the sync are others.
         self._lock = threading.Lock()
         self._take_over()
 
-    def push(self, trip: Trip, frames: Sequence[SeenFrame], closed_by: ClosedBy | None = None) -> PushReply:
+    def push(
+        self, trip: Trip, frames: Sequence[SeenFrame], closed_by: ClosedBy | None = None, after_part: int = 0
+    ) -> PushReply:
         """Take the next frames of a trip, and its end if `closed_by` says so.
 
         What must last is in the journal when this returns. Repeating a push is harmless: the last one is answered as
         before, so that no alert is lost with an answer, older frames are known by (`trip`, `seq`), and a trip that is
         closed stays closed. The first push of a trip opens it; one for another trip closes the open one.
+
+        Args:
+            trip: The trip.
+            frames: In order.
+            closed_by: Who ended it.
+            after_part: The last part that the Gateway heard of. Should this process know nothing of the trip, because
+                its journal is on a node that is gone, it must not use that part's name again.
         """
         key = (trip.id, frames[-1].frame.seq, closed_by) if frames else None
         with self._lock:
             if key and self._last_push and self._last_push[0] == key:
                 return self._last_push[1]
             if trip.id in self._closed:
-                return PushReply(alerts=(), flagged=0, driver_state="")
+                return self._too_late(trip, frames)
             if self._open is not None and self._open.trip.id != trip.id:
                 self._close("recovered" if self._open.resumed else "orphaned")
             if self._open is None:
-                self._open = self._again(trip) or self._begin(trip)
+                self._open = self._again(trip) or self._begin(trip, after_part)
             open_trip = self._open
             open_trip.resumed = False
             reply = self._take(open_trip, frames)
@@ -149,26 +163,38 @@ class Vehicle:
                 self._next_part(open_trip)
             return reply
 
-    def close(self) -> None:
-        """Flush the open trip, if there is one: its end may never come. Should the Gateway return, it goes on."""
+    def suspend(self) -> None:
+        """Let go of the open trip, whose Gateway is gone, and flush what it has so far; its journal stays without end.
+
+        It goes on with the next push, here or in the next process. If none ever comes, it is finished like any other
+        journal that was left behind.
+        """
         with self._lock:
-            if self._open is not None:
-                orphan = self._open
-                self._end_part("recovered" if orphan.resumed else "orphaned")
-                self._orphan = orphan
+            open_trip = self._open
+            if open_trip is None:
+                return
+            if open_trip.journal.fault:  # then it may be in memory only, and this process is about to end
+                self._close("recovered" if open_trip.resumed else "orphaned")
+                return
+            if open_trip.journal.summary.rows or open_trip.journal.summary.pictures:
+                self._next_part(open_trip)
+            self._note_calm_frames(open_trip)
+            open_trip.journal.sync()
+            self._open, self._suspended = None, open_trip
 
     def finish_left_behind(self, trip: Trip | None = None) -> None:
         """End the trip that was taken over from a journal, unless someone has pushed to it since.
 
         Args:
-            trip: Also this one, which was opened by a Gateway that died, whether or not it got as far as here.
+            trip: Only this one, which was opened by a Gateway that died, whether or not it got as far as here.
         """
         with self._lock:
-            if self._open is not None and self._open.resumed:
-                self._close("recovered")
-            known = trip is None or trip.id in self._closed or (self._open and self._open.trip.id == trip.id)
-            if trip and not known:
-                self._remember(trip.id)
+            is_open = self._open is not None and (trip is None or self._open.trip.id == trip.id)
+            if self._open is not None and is_open:
+                if self._open.resumed:
+                    self._close("recovered")
+            elif trip is not None and trip.id not in self._closed:
+                self._remember(trip.id, 0)
                 journal = self._begin(trip).journal
                 journal.end("recovered")
                 self._flush(journal, True)  # noqa: FBT003 - see `flush`
@@ -187,30 +213,41 @@ class Vehicle:
             return self._open.trip if self._open else None
 
     @property
-    def standing(self) -> tuple[Trip, Progress] | None:
-        """The open trip and how far it is."""
+    def standing(self) -> tuple[Trip, Progress, int] | None:
+        """The open trip, also a suspended one; how far it is, and its part."""
         with self._lock:
-            return (self._open.trip, self._open.progress) if self._open else None
+            at = self._open or self._suspended
+            return (at.trip, at.progress, at.journal.summary.part) if at else None
 
     def _take_over(self) -> None:
         journals = sorted(self._left_behind(), key=lambda one: one.summary.part)
         last = {one.summary.trip.id: one for one in journals}
-        open_ones = [one for one in last.values() if one.summary.ended is None]
-        # More than one: its process died between the end of a trip and the beginning of the next.
-        resumed = max(open_ones, key=lambda one: one.written_at, default=None)
+        unfinished = [one for one in last.values() if one.summary.closed_by is None]
+        # Several: the process died while it noted the end of a trip that had never got as far as a frame, or the disk
+        # did not take the end of one.
+        goes_on = max(unfinished, key=lambda one: (one.summary.progress.next_seq > 0, one.written_at), default=None)
+        newest = max(journals, key=lambda one: one.written_at, default=None)
         for journal in journals:
-            trip = journal.summary.trip.id
-            if journal is resumed:
+            summary = journal.summary
+            if last[summary.trip.id] is not goes_on:
+                self._remember(summary.trip.id, summary.progress.next_seq)
+            if journal is goes_on and summary.ended is None:
+                self._open = self._resume(journal)
                 continue
-            if journal.summary.ended is None:
-                journal.end("recovered" if journal is last[trip] else None)
-            if last[trip] is not resumed:
-                self._remember(trip)
-                flagged = journal.summary.progress.flagged
-                self._answer_again(journal.summary, PushReply(journal.summary.progress.texts, flagged, ""))
+            if summary.ended is None:
+                journal.end("recovered" if journal is last[summary.trip.id] else None)
             self._flush(journal, True)  # noqa: FBT003 - see `flush`
-        if resumed is not None:
-            self._open = self._resume(resumed)
+            if journal in unfinished and summary.closed_by is None:
+                # It was full, and the beginning of its next part never reached the disk.
+                after = Journal.create(self._folder, summary.trip, summary.part + 1, summary.progress)
+                if journal is goes_on:
+                    self._open = self._resume(after)
+                else:
+                    after.end("recovered")
+                    self._flush(after, True)  # noqa: FBT003 - see `flush`
+
+        if newest is not None:
+            self._answer_again(newest.summary)
 
     def _left_behind(self) -> Iterator[Journal]:
         for path in left_behind(self._folder):
@@ -222,8 +259,9 @@ class Vehicle:
             except JournalInUseError as error:
                 _log.warning("%s is left alone: %s", path.name, error)
             except JournalError as error:
-                path.rename(path.with_name(path.name + UNREADABLE))
                 _log.error("%s %s; it is kept as %s", path.name, error, path.name + UNREADABLE)
+                with contextlib.suppress(OSError):  # on a disk that takes nothing it stays, and this is said again
+                    path.rename(path.with_name(path.name + UNREADABLE))
             except OSError as error:
                 _log.error("%s is left alone: %s", path.name, one_line(error))
 
@@ -232,28 +270,36 @@ class Vehicle:
         _log.info("trip %s goes on from its journal at frame %d", summary.trip.id, summary.progress.next_seq)
         open_trip = self._begun(summary.trip, journal, summary.progress)
         open_trip.resumed = True
-        # Maybe the last answer was lost with the process: if its push is repeated, its alerts must be heard.
-        self._answer_again(summary, self._reply(open_trip, summary.progress.texts))
         return open_trip
 
-    def _answer_again(self, summary: Summary, reply: PushReply) -> None:
-        closed_by = summary.ended.closed_by if summary.ended else None
-        self._last_push = (summary.trip.id, summary.progress.next_seq - 1, closed_by), reply
+    def _answer_again(self, summary: Summary) -> None:
+        """Maybe the last answer was lost with the process: if its push is repeated, its alerts must be heard."""
+        if self._open is not None and self._open.trip.id == summary.trip.id:
+            reply = self._reply(self._open, summary.progress.texts)
+        else:
+            reply = PushReply(summary.progress.texts, summary.progress.flagged, "")
+        self._last_push = (summary.trip.id, summary.progress.next_seq - 1, summary.closed_by), reply
 
-    def _begin(self, trip: Trip) -> _OpenTrip:
+    def _too_late(self, trip: Trip, frames: Sequence[SeenFrame]) -> PushReply:
+        new = sum(seen.frame.seq >= self._closed[trip.id] for seen in frames)
+        if new:
+            _log.error("trip %s: %d frames came after its end and are not taken", trip.id, new)
+        return PushReply(alerts=(), flagged=0, driver_state="", not_taken=new)
+
+    def _begin(self, trip: Trip, after_part: int = 0) -> _OpenTrip:
         # Journals of this trip that another process holds keep their part numbers.
         parts = [found[2] for path in left_behind(self._folder) if (found := named(path)) and found[1] == trip.id]
-        progress = Progress()
-        return self._begun(trip, Journal.create(self._folder, trip, max(parts, default=0) + 1, progress), progress)
+        progress, part = Progress(), max([*parts, after_part]) + 1
+        return self._begun(trip, Journal.create(self._folder, trip, part, progress), progress)
 
     def _again(self, trip: Trip) -> _OpenTrip | None:
-        """The orphan, if it is of this trip, in a new part."""
-        orphan, self._orphan = self._orphan, None
-        if orphan is None or orphan.trip.id != trip.id:
+        """The suspended trip, if it is this one; else that one is over."""
+        suspended, self._suspended = self._suspended, None
+        if suspended is not None and suspended.trip.id != trip.id:
+            self._open = suspended
+            self._close("orphaned")
             return None
-        part = orphan.journal.summary.part + 1
-        orphan.journal = Journal.create(self._folder, trip, part, orphan.progress)
-        return orphan
+        return suspended
 
     def _begun(self, trip: Trip, journal: Journal, progress: Progress) -> _OpenTrip:
         policy = Policy(PROFILES[self._config.profile])
@@ -313,6 +359,7 @@ class Vehicle:
             flagged=open_trip.progress.flagged,
             driver_state=open_trip.policy.state,
             not_kept=not_kept,
+            part=open_trip.journal.summary.part,
             journal=open_trip.journal.fault,
         )
 
@@ -320,24 +367,25 @@ class Vehicle:
         # The new one first: were it the other way round, a death in between would number the next part from 1.
         full = open_trip.journal
         open_trip.journal = Journal.create(self._folder, open_trip.trip, full.summary.part + 1, open_trip.progress)
+        open_trip.journal.sync()
         full.end(None)
         self._flush(full, False)  # noqa: FBT003 - see `flush`
 
     def _close(self, closed_by: ClosedBy) -> None:
         if self._open is not None:
-            self._remember(self._open.trip.id)
-            self._end_part(closed_by)
-
-    def _end_part(self, closed_by: ClosedBy) -> None:
-        open_trip, self._open = self._open, None
-        if open_trip is not None:
-            if open_trip.journal.summary.progress != open_trip.progress:  # the last frames were calm: count them
-                open_trip.journal.take(Taken(open_trip.progress))
+            open_trip, self._open = self._open, None
+            self._remember(open_trip.trip.id, open_trip.progress.next_seq)
+            self._note_calm_frames(open_trip)
             open_trip.journal.end(closed_by)
             self._flush(open_trip.journal, closed_by == "recovered")
 
-    def _remember(self, trip: uuid.UUID) -> None:
-        self._closed[trip] = None
+    def _note_calm_frames(self, open_trip: _OpenTrip) -> None:
+        """Those since the last record; their count is right then."""
+        if open_trip.journal.summary.progress != open_trip.progress:
+            open_trip.journal.take(Taken(open_trip.progress))
+
+    def _remember(self, trip: uuid.UUID, next_seq: int) -> None:
+        self._closed[trip] = next_seq
         while len(self._closed) > MOST_CLOSED:
             del self._closed[next(iter(self._closed))]
 

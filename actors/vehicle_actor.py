@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import random
 import threading
 import time
 import uuid
@@ -32,6 +33,7 @@ class VehicleStatus:
     Args:
         trip: The open one.
         progress: How far that is.
+        part: The part of it that is under way.
         age_s: Seconds since it opened, by clocks that nobody sets; 0 without one.
         flushes: What is not stored yet.
         node: Ray's id of the node it lives on.
@@ -40,6 +42,7 @@ class VehicleStatus:
 
     trip: Trip | None
     progress: Progress
+    part: int
     age_s: float
     flushes: tuple[FlushStatus, ...]
     node: str
@@ -50,7 +53,7 @@ class VehicleActor:
     """The shell around `Vehicle`: one thread for pushes, others to look at it.
 
     Being detached, nobody ends it but itself: when its last trip is stored, and when the Gateway has been silent
-    for so long that it must be gone for good.
+    for so long that it must be gone: then its trip is suspended.
 
     Args:
         vehicle: The vehicle's UUID.
@@ -63,7 +66,7 @@ class VehicleActor:
         self._uuid = vehicle
         self._orphaned_after_s = config.orphaned_after_s
         self._heard_s = time.monotonic()
-        self._pushed: tuple[uuid.UUID, float] | None = None  # the trip of the last frame, and when it came
+        self._opened: tuple[uuid.UUID, float] | None = None  # the trip of the last frame, and when it must have opened
         self._self = ray.get_runtime_context().current_actor
         self._node = ray.get_runtime_context().get_node_id()
         self._flusher = Flusher(home.open_stores, on_idle=self._ask_to_end)
@@ -75,12 +78,14 @@ class VehicleActor:
         return f"Vehicle({self._uuid})"
 
     @ray.method(concurrency_group="frames")
-    def push(self, trip: Trip, frames: Sequence[SeenFrame], closed_by: ClosedBy | None = None) -> PushReply:
+    def push(
+        self, trip: Trip, frames: Sequence[SeenFrame], closed_by: ClosedBy | None = None, after_part: int = 0
+    ) -> PushReply:
         """See `Vehicle.push`; an empty one says that the Gateway is there."""
         self._heard_s = time.monotonic()
-        reply = self._vehicle.push(trip, frames, closed_by)
+        reply = self._vehicle.push(trip, frames, closed_by, after_part)
         if frames:
-            self._pushed = (trip.id, time.monotonic())
+            self._note_opening(trip, time.monotonic() - frames[-1].frame.captured_s)
         if self._vehicle.trip is None:
             self._ask_to_end()
         return reply
@@ -100,11 +105,19 @@ class VehicleActor:
     @ray.method(concurrency_group="control")
     def status(self) -> VehicleStatus:
         """What it is doing; answered while a push or a flush is under way."""
-        standing = self._vehicle.standing
-        trip, progress = standing or (None, Progress())
+        return self._status()
+
+    @ray.method(concurrency_group="frames")
+    def standing(self) -> VehicleStatus:
+        """The same in line behind the pushes that have come, so that it counts their frames."""
+        return self._status()
+
+    def _status(self) -> VehicleStatus:
+        trip, progress, part = self._vehicle.standing or (None, Progress(), 0)
         return VehicleStatus(
             trip=trip,
             progress=progress,
+            part=part,
             age_s=self._age_s(trip, progress) if trip else 0.0,
             flushes=self._flusher.pending,
             node=self._node,
@@ -112,14 +125,19 @@ class VehicleActor:
         )
 
     def _age_s(self, trip: Trip, progress: Progress) -> float:
-        if self._pushed is not None and self._pushed[0] == trip.id:
-            return progress.last_s + time.monotonic() - self._pushed[1]
+        if self._opened is not None and self._opened[0] == trip.id:
+            return time.monotonic() - self._opened[1]
         # No push since this process began: the wall clock says it, unless that was set back meanwhile.
         return max(progress.last_s, time.time() - trip.opened_at_ms / 1000)
 
     def _ask_to_end(self) -> None:
         # exit_actor() works on a thread that runs an actor's method only, and there it is in line behind the pushes.
         self._self.end_if_done.remote()
+
+    def _note_opening(self, trip: Trip, opened_s: float) -> None:
+        """The earliest is the best: frames come late, never early."""
+        known = self._opened is not None and self._opened[0] == trip.id
+        self._opened = (trip.id, min(opened_s, self._opened[1]) if known and self._opened else opened_s)
 
     def _sync(self, interval_s: float) -> None:
         while interval_s > 0:  # at 0 every push does it before it is answered
@@ -131,8 +149,8 @@ class VehicleActor:
             time.sleep(min(1.0, self._orphaned_after_s))
             if time.monotonic() - self._heard_s > self._orphaned_after_s:
                 if self._vehicle.trip is not None:
-                    _log.warning("no word from the Gateway for %.0f s: closing the trip", self._orphaned_after_s)
-                    self._vehicle.close()
+                    _log.warning("no word from the Gateway for %.0f s: the trip is suspended", self._orphaned_after_s)
+                    self._vehicle.suspend()
                 self._ask_to_end()
                 self._heard_s = time.monotonic()
 
@@ -146,9 +164,12 @@ def start_vehicle(
         vehicle: Its UUID.
         config: What a new one is started with.
         home: Likewise.
-        near_node: Ray's id of the node that a new one should be on: its journals are there.
+        near_node: Ray's id of the node that a new one should be on, because its journals are there; else any one.
+            Ray starts it there again, too, as long as there is that node.
     """
-    where = NodeAffinitySchedulingStrategy(near_node, soft=True) if near_node else "DEFAULT"
+    nodes = ray.nodes()  # type: ignore[no-untyped-call]
+    node = near_node or random.choice([one["NodeID"] for one in nodes if one["Alive"]])  # noqa: S311
+    where = NodeAffinitySchedulingStrategy(node, soft=True)
     actor_class: Any = ray.remote(concurrency_groups={"frames": 1, "control": 2})(VehicleActor)  # type: ignore[call-overload]
     actor: ActorHandle[Any] = actor_class.options(
         name=actor_name(vehicle),

@@ -36,8 +36,8 @@ HEARTBEAT_S = 5.0
 HANDED_ON = 2000
 """Frames that may be between the MQTT thread and the mailboxes: a second or two of a full load."""
 SEQ_GAP = 1_000_000
-"""Between the numbers of an adopted trip's last accepted frame and its next: frames of the Gateway that died may still
-be under way to the actor, and must not be taken for repeats, nor the new ones for them."""
+"""Between the numbers of an adopted trip's last accepted frame and its next: a push of the Gateway that was killed may
+still reach the actor, and its frames must not have the numbers of new ones, which would then be taken for repeats."""
 HAND_OVER_POLL_S = 0.05
 FIRST_RETRY_S = 0.05
 LONGEST_RETRY_S = 2.0
@@ -56,8 +56,8 @@ class Detect(Protocol):
 class Vehicles(Protocol):
     """The vehicles' actors, as the Gateway uses them."""
 
-    async def push(self, vehicle: uuid.UUID, push: Push) -> PushReply:
-        """Push to the vehicle's actor, which is started if there is none."""
+    async def push(self, vehicle: uuid.UUID, push: Push, after_part: int) -> PushReply:
+        """Push to the vehicle's actor, which is started if there is none; see `Vehicle.push`."""
 
     async def status(self, vehicle: uuid.UUID) -> VehicleStatus | None:
         """A look at it; None when it is not there (yet)."""
@@ -182,18 +182,27 @@ class Flow:
         """Go on with the trip of a living actor, which another Gateway opened."""
         if status.trip is None:
             return
-        progress = status.progress
-        self._replies[status.trip.vehicle] = PushReply((), progress.flagged, "resumed")
-        self.intake.adopt(status.trip, age_s=status.age_s, frames=progress.frames, next_seq=progress.next_seq + SEQ_GAP)
+        trip, progress = status.trip, status.progress
+        self._replies[trip.vehicle] = PushReply((), progress.flagged, "resumed", part=status.part)
+        for text in progress.texts:  # the answer that brought them may have been lost with the other Gateway
+            self._alert(trip.vehicle, str(trip.vehicle), text)
+        self.intake.adopt(trip, age_s=status.age_s, frames=progress.frames, next_seq=progress.next_seq + SEQ_GAP)
 
-    def reopen(self, trip: Trip) -> None:
-        """Go on with a trip that another Gateway opened and whose actor may not know of it yet."""
-        age_s = max(0.0, time.time() - trip.opened_at_ms / 1000)
-        self.intake.adopt(trip, age_s=age_s, frames=0, next_seq=SEQ_GAP)
+    def reopen(self, vehicle: uuid.UUID) -> None:
+        """Open a trip for a vehicle whose open_stream another Gateway acknowledged and no actor has heard of.
+
+        A new one: that of the other Gateway may be over, and its names used.
+        """
+        self.intake.message("open_stream", str(vehicle).encode())
 
     def has(self, vehicle: uuid.UUID) -> bool:
         """Whether a trip of the vehicle is open, or something of it is under way."""
         return vehicle in self.intake.views() or self._scheduler.knows(vehicle)
+
+    def has_open(self, trip: Trip) -> bool:
+        """Whether this very trip is open."""
+        view = self.intake.views().get(trip.vehicle)
+        return view is not None and view.trip.id == trip.id
 
     async def hand_over(self, patience_s: float) -> None:
         """Bring what is in the mailboxes to the actors, whose trips stay open for the next Gateway.
@@ -320,10 +329,14 @@ class Flow:
         return self._replicas > 0 if isinstance(error, TimeoutError) else isinstance(error, RayError | ValueError)
 
     async def _push(self, vehicle: uuid.UUID, push: Push) -> None:
-        reply = await self._repeat(lambda: self._vehicles.push(vehicle, push), f"push to {vehicle}")
+        before = self._replies.get(vehicle)
+        after_part = before.part if before else 0
+        reply = await self._repeat(lambda: self._vehicles.push(vehicle, push, after_part), f"push to {vehicle}")
         self._scheduler.pushed(vehicle)
         for _ in range(reply.not_kept):
             self.intake.drop(vehicle, push.trip.id, "disk_full")
+        for _ in range(reply.not_taken):
+            self.intake.drop(vehicle, push.trip.id, "not_open")
         if push.closed_by:
             self._replies.pop(vehicle, None)
             self._pushed.pop(vehicle, None)
@@ -332,9 +345,12 @@ class Flow:
             self._replies[vehicle] = reply
             self._pushed[vehicle] = push.trip, time.monotonic()
         for text in reply.alerts:
-            if self._alerts.due((vehicle, text), time.monotonic()):
-                self._broker.publish(f"alert/{push.text}", text)
+            self._alert(vehicle, push.text, text)
         self._pump()
+
+    def _alert(self, vehicle: uuid.UUID, as_written: str, text: str) -> None:
+        if self._alerts.due((vehicle, text), time.monotonic()):
+            self._broker.publish(f"alert/{as_written}", text)
 
     async def _repeat(self, call: Callable[[], Awaitable[PushReply]], what: str) -> PushReply:
         """Call until it is answered: an accepted frame or an end of a trip is never given up."""

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import uuid
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
@@ -31,7 +32,7 @@ from serve_app.recovery import Recovery, TripNotes, vehicles_with_journals
 from serve_app.registrar import Registrar
 from serve_app.scheduler import Push
 from serve_app.settings import Address, Settings, process_settings
-from serve_app.stores import HOME, journal_folder, open_metrics, vehicle_config
+from serve_app.stores import HOME, journal_folder, open_metrics, service_lock, vehicle_config
 from serve_app.views import DetectorInfo, FlowHealth, FlushInfo, StreamInfo
 
 _log = logging.getLogger(__name__)
@@ -58,6 +59,9 @@ class Gateway:
         keep_to_loopback()
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
         settings = process_settings()
+        # Serve starts the next Gateway while this one still hands over: one at a time, or their pushes would mix.
+        self._turn = service_lock(settings.data_dir)
+        await asyncio.to_thread(self._turn.acquire, timeout=HAND_OVER_S + 10)
         self._embedded = None
         if settings.mqtt is None:
             self._embedded = EmbeddedBroker(port=settings.mqtt_broker_port)
@@ -87,7 +91,12 @@ class Gateway:
         )
         self._vehicles = vehicles
         self._recovery = Recovery(
-            vehicles, notes, adopt=self._flow.adopt, reopen=self._flow.reopen, is_open=self._flow.has
+            vehicles,
+            notes,
+            adopt=self._flow.adopt,
+            reopen=self._flow.reopen,
+            is_open=self._flow.has_open,
+            is_busy=self._flow.has,
         )
         await self._recovery.adopt()
         self._flow.start()
@@ -102,6 +111,9 @@ class Gateway:
         self._sweeping.cancel()
         await asyncio.to_thread(self._mqtt.stop)
         await self._flow.hand_over(HAND_OVER_S)
+        if self._embedded:
+            await asyncio.to_thread(self._embedded.stop)
+        self._turn.release()
 
     async def streams(self) -> list[StreamInfo]:
         """The open streams."""
@@ -211,14 +223,14 @@ class RayVehicles:
         self._node = ray.get_runtime_context().get_node_id()
         self._actors: dict[uuid.UUID, Any] = {}  # handles; Ray's types do not know an actor's methods
 
-    async def push(self, vehicle: uuid.UUID, push: Push) -> PushReply:
+    async def push(self, vehicle: uuid.UUID, push: Push, after_part: int) -> PushReply:
         """Push to the vehicle's actor, which is started if there is none."""
         actor: Any = self._actors.get(vehicle)
         if actor is None:
             actor = await asyncio.to_thread(start_vehicle, vehicle, self._config, HOME)
             self._actors[vehicle] = actor
         try:
-            reply: PushReply = await actor.push.remote(push.trip, push.frames, push.closed_by)
+            reply: PushReply = await actor.push.remote(push.trip, push.frames, push.closed_by, after_part)
         except Exception:
             self._actors.pop(vehicle, None)  # it may have ended, or be about to: the next call finds or starts another
             raise
@@ -242,7 +254,7 @@ class RayVehicles:
 
         async def look(vehicle: uuid.UUID) -> list[FlushInfo]:
             try:
-                status = await self.look(vehicle, INFO_TIMEOUT_S)
+                status = await self._look(vehicle, lambda actor: actor.status.remote(), INFO_TIMEOUT_S)
             except (LookupError, TimeoutError):
                 return []
             return [FlushInfo(flush, status.node, status.pid) for flush in status.flushes]
@@ -261,11 +273,14 @@ class RayVehicles:
         ours = [one["name"] for one in named if one["namespace"] == NAMESPACE and one["name"].startswith(prefix)]
         return {uuid.UUID(name.removeprefix(prefix)) for name in ours}
 
-    async def look(self, vehicle: uuid.UUID, timeout_s: float) -> VehicleStatus:
-        """See `Actors.look`."""
+    async def standing(self, vehicle: uuid.UUID, timeout_s: float) -> VehicleStatus:
+        """See `Actors.standing`."""
+        return await self._look(vehicle, lambda actor: actor.standing.remote(), timeout_s)
+
+    async def _look(self, vehicle: uuid.UUID, ask: Callable[[Any], Awaitable[Any]], timeout_s: float) -> VehicleStatus:
         try:
             actor: Any = await asyncio.to_thread(ray.get_actor, actor_name(vehicle), NAMESPACE)
-            status: VehicleStatus = await asyncio.wait_for(actor.status.remote(), timeout_s)
+            status: VehicleStatus = await asyncio.wait_for(ask(actor), timeout_s)
         except ActorUnavailableError as error:
             raise TimeoutError(one_line(error)) from error
         except (ValueError, RayActorError) as error:

@@ -10,6 +10,8 @@ import time
 import uuid
 from pathlib import Path
 
+from filelock import Timeout
+
 from actors.flush import Flusher
 from actors.journal import UNREADABLE, left_behind, named, read_summary
 from actors.journal_records import JournalError
@@ -18,7 +20,7 @@ from models.errors import one_line
 from serve_app.recovery import TripNotes
 from serve_app.run import StartError, only_one
 from serve_app.settings import SettingsError, process_settings
-from serve_app.stores import journal_folder, open_stores, vehicle_config
+from serve_app.stores import journal_folder, open_stores, service_lock, vehicle_config
 
 POLL_S = 0.2
 
@@ -33,17 +35,15 @@ def main() -> int:
     try:
         settings = process_settings()
         folder = journal_folder()
-        found = _list(folder)
-        with only_one(settings.data_dir):
-            if found:
-                _finish(folder)
+        _list(folder)
+        with only_one(settings.data_dir), service_lock(settings.data_dir).acquire(timeout=0):
+            _finish(folder)
             left = [*left_behind(folder), *folder.glob(f"*{UNREADABLE}")]
     except SettingsError as error:
         sys.stderr.writelines(f"{line}\n" for line in error.lines)
         return 2
-    except StartError as error:
-        sys.stderr.write(f"{error}\n")
-        sys.stderr.write("nothing was done: the running service finishes its journals by itself\n")
+    except (StartError, Timeout):
+        sys.stderr.write(f"DATA_DIR: a service uses {settings.data_dir}, and finishes its journals by itself\n")
         return 1
     except KeyboardInterrupt:
         sys.stderr.write("stopped; what is not stored stays in the journals\n")
@@ -53,8 +53,8 @@ def main() -> int:
     return 1 if left else 0
 
 
-def _list(folder: Path) -> bool:
-    """Print what is there; whether anything is."""
+def _list(folder: Path) -> None:
+    """Print what is there."""
     paths = left_behind(folder)
     mine, others = TripNotes(folder, "").read()
     unreadable = sorted(folder.glob(f"*{UNREADABLE}"))
@@ -65,7 +65,6 @@ def _list(folder: Path) -> bool:
         print(f"  trip {trip.id} of vehicle {trip.vehicle}: was open when its service died")
     for path in unreadable:
         print(f"  {path.name}: cannot be read; it is kept for you to look at")
-    return bool(paths or mine or others)
 
 
 def _line(path: Path) -> str:

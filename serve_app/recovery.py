@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import uuid
@@ -27,7 +28,7 @@ _SUFFIX = ".open"
 
 
 class TripNotes:
-    """`flow.Notes` as files beside the journals: an acknowledged open_stream outlives a Gateway that is killed with it.
+    """`flow.Notes` as files beside the journals: an open_stream outlives the Gateway that has acknowledged it.
 
     Args:
         folder: Of the journals; made when needed.
@@ -61,7 +62,9 @@ class TripNotes:
         }
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            self._path(trip).write_text(json.dumps(note))
+            half = self._path(trip).with_suffix(".half")
+            half.write_text(json.dumps(note))
+            half.replace(self._path(trip))
         except OSError as error:
             _log.warning("trip %s is not noted: %s", trip.id, one_line(error))
 
@@ -79,9 +82,12 @@ class TripNotes:
                 note = json.loads(path.read_text())
                 trip = Trip(uuid.UUID(note["trip"]), uuid.UUID(note["vehicle"]), int(note["opened_at_ms"]))
                 same = note["session"] == self._session
-            except (OSError, ValueError, KeyError, TypeError) as error:  # written half, or not by us
-                _log.warning("%s is no note of an open trip and is removed: %s", path.name, one_line(error))
-                path.unlink(missing_ok=True)
+            except FileNotFoundError:  # closed meanwhile
+                continue
+            except (OSError, ValueError, KeyError, TypeError) as error:  # spoilt by a power cut, or not by us
+                _log.warning("%s is no note of an open trip: %s", path.name, one_line(error))
+                with contextlib.suppress(OSError):
+                    path.rename(path.with_suffix(".unreadable"))
                 continue
             (mine if same else others).append(trip)
         return mine, others
@@ -96,8 +102,8 @@ class Actors(Protocol):
     async def living(self) -> set[uuid.UUID]:
         """The vehicles that have an actor."""
 
-    async def look(self, vehicle: uuid.UUID, timeout_s: float) -> VehicleStatus:
-        """The status of a living one.
+    async def standing(self, vehicle: uuid.UUID, timeout_s: float) -> VehicleStatus:
+        """The status of a living one, after the pushes that have come to it.
 
         Raises:
             TimeoutError: It does not answer.
@@ -121,8 +127,9 @@ class Recovery:
         actors: See `Actors`.
         notes: The trips noted as open.
         adopt: Goes on with a living actor's trip.
-        reopen: Goes on with a trip that has no actor yet.
-        is_open: Whether the flow has something of a vehicle.
+        reopen: Opens a new trip of a vehicle.
+        is_open: Whether this trip is open here.
+        is_busy: Whether a trip of the vehicle is open here, or something of it is under way.
     """
 
     def __init__(
@@ -131,14 +138,16 @@ class Recovery:
         notes: TripNotes,
         *,
         adopt: Callable[[VehicleStatus], None],
-        reopen: Callable[[Trip], None],
-        is_open: Callable[[uuid.UUID], bool],
+        reopen: Callable[[uuid.UUID], None],
+        is_open: Callable[[Trip], bool],
+        is_busy: Callable[[uuid.UUID], bool],
     ) -> None:
         self._actors = actors
         self._notes = notes
         self._adopt = adopt
         self._reopen = reopen
         self._is_open = is_open
+        self._is_busy = is_busy
         self._unanswered: set[uuid.UUID] = set()
 
     async def adopt(self) -> None:
@@ -154,12 +163,18 @@ class Recovery:
                 _log.warning("looking for journals failed, again in %.0f s: %s", SWEEP_S, one_line(error))
             await asyncio.sleep(SWEEP_S)
 
-    async def _go_on(self, living: Collection[uuid.UUID]) -> None:
+    async def _go_on(self, living: Collection[uuid.UUID], *, only: Collection[uuid.UUID] | None = None) -> None:
+        """Adopt these vehicles' trips, and open those that none of them knows.
+
+        Args:
+            living: Vehicles to ask.
+            only: Look at these vehicles' notes alone.
+        """
         self._unanswered = set()
 
         async def ask(vehicle: uuid.UUID) -> None:
             try:
-                self._adopt(await self._actors.look(vehicle, ADOPT_TIMEOUT_S))
+                self._adopt(await self._actors.standing(vehicle, ADOPT_TIMEOUT_S))
             except LookupError:
                 pass  # it has ended meanwhile
             except TimeoutError:
@@ -169,14 +184,19 @@ class Recovery:
         await asyncio.gather(*(ask(vehicle) for vehicle in living))
         mine, _ = await asyncio.to_thread(self._notes.read)
         for trip in mine:
-            # Its open_stream was acknowledged, and the Gateway was killed before the actor heard of it. Should the
-            # actor have heard even of its end, it takes no frame of it any more, and the idle timeout ends it here.
-            if not self._is_open(trip.vehicle) and trip.vehicle not in self._unanswered:
-                self._reopen(trip)
+            if trip.vehicle in self._unanswered or self._is_open(trip) or (only and trip.vehicle not in only):
+                continue
+            # Its open_stream was acknowledged, and the Gateway was killed before the actor heard of it, or just after
+            # the actor heard of its end. In the first case the vehicle must be seen; in the second the idle timeout
+            # ends what was opened for nothing.
+            self._notes.closed(trip)
+            if not self._is_busy(trip.vehicle):
+                self._reopen(trip.vehicle)
 
     async def _sweep(self) -> None:
         if self._unanswered:
-            await self._go_on(frozenset(self._unanswered))
+            asked = frozenset(self._unanswered)
+            await self._go_on(asked, only=asked)
         places = await self._actors.journals()
         _, others = await asyncio.to_thread(self._notes.read)
         living = await self._actors.living()
@@ -189,7 +209,7 @@ class Recovery:
                 self._notes.closed(trip)
 
         # Not those whose trip is open or under way: the push that comes next takes their journals over.
-        idle = {v: node for v, node in places.items() if v not in living and not self._is_open(v)}
+        idle = {v: node for v, node in places.items() if v not in living and not self._is_busy(v)}
         if idle or others:
             _log.warning("finishing what was left behind: journals of %d vehicles, %d trips", len(idle), len(others))
         work = [finish(trip.vehicle, places.get(trip.vehicle), trip) for trip in others]

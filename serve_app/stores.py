@@ -11,6 +11,8 @@ from actors.ports import Home, Stores
 from actors.vehicle import VehicleConfig
 
 if TYPE_CHECKING:
+    from filelock import FileLock
+
     from serve_app.adapters.folder import FolderStore
     from serve_app.adapters.footage import FootageReader
     from serve_app.adapters.gcs import GcsStore
@@ -44,6 +46,14 @@ def journal_folder() -> Path:
     from serve_app.settings import process_settings  # noqa: PLC0415
 
     return process_settings().data_dir / "journal"
+
+
+def service_lock(data_dir: Path) -> FileLock:
+    """Held by the Gateway that lives, however it was started; `acquire` raises filelock.Timeout beside it."""
+    from filelock import FileLock  # noqa: PLC0415
+
+    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return FileLock(data_dir / "gateway.lock", thread_local=False)
 
 
 ORPHANED_AFTER_S = 60.0

@@ -82,9 +82,13 @@ def _copy(mp4: Path, target: Path) -> None:
             part.unlink(missing_ok=True)
             return
         copy.truncate(0)
-        shutil.copyfileobj(source, copy, CHUNK_BYTES)
-        copy.flush()
-        os.fsync(copy.fileno())
+        try:
+            shutil.copyfileobj(source, copy, CHUNK_BYTES)
+            copy.flush()
+            os.fsync(copy.fileno())
+        except OSError:
+            copy.truncate(0)  # on a full disk others need that room
+            raise
         part.replace(target)
 
 

@@ -21,6 +21,7 @@ from serve_app.adapters.schema import alerts, metadata, trips, vehicles, videos
 
 _EPOCH = dt.datetime(1970, 1, 1)  # noqa: DTZ001 the columns are UTC without a zone
 _LOST_RACES = {1205, 1213}  # MySQL: lock wait timeout, deadlock
+_IN_ONE_QUERY = 5000
 _DENIED = {1044, 1142}  # MySQL: no right to the database, to the command
 _log = logging.getLogger(__name__)
 
@@ -192,7 +193,12 @@ def _save_video(connection: Connection, video: VideoRecord, records: Sequence[Al
     video_id = _id_of(connection, videos, video.uuid)
     if video_id is None:
         video_id = _insert(connection, videos, video.uuid, now, vehicle_id=vehicle_id, url=video.url)
-    there = set(connection.scalars(select(alerts.c.uuid).where(alerts.c.video_id == video_id)))
+    uuids = [str(record.uuid) for record in records]
+    there: set[str] = set()
+    # By their own UUID: a frame that a lost process had in another part is stored, and stays there.
+    for first in range(0, len(uuids), _IN_ONE_QUERY):
+        some = uuids[first : first + _IN_ONE_QUERY]
+        there |= set(connection.scalars(select(alerts.c.uuid).where(alerts.c.uuid.in_(some))))
     missing = {str(record.uuid): record for record in records if str(record.uuid) not in there}
     if missing:
         connection.execute(insert(alerts), [_alert_row(record, video_id, now) for record in missing.values()])

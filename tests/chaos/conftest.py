@@ -51,6 +51,11 @@ def pytest_itemcollected(item: pytest.Item) -> None:
         item.add_marker(pytest.mark.timeout(TIMEOUT_S))
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests with a service of their own come first, while the shared one does not yet take its share of the cores."""
+    items.sort(key=lambda item: "service" in getattr(item, "fixturenames", ()))
+
+
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     """The table."""
     if lines := config.stash.get(LINES, []):

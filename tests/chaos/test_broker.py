@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import time
 
-import pytest
-
 from tests.chaos.conftest import Tell
 from tests.chaos.world import World
 
 
-@pytest.mark.quick
 def test_the_broker_is_restarted_in_the_middle_of_a_trip(world: World, tell: Tell) -> None:
     with tell("broker restarted mid-trip") as story:
         story.open()

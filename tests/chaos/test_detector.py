@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import time
 
-import pytest
-
 from tests.chaos.conftest import Tell
 from tests.chaos.fleet import slowly
 from tests.chaos.marks import Mark
@@ -14,7 +12,6 @@ from tests.serve.service import Service
 from tests.waiting import eventually
 
 
-@pytest.mark.quick
 def test_a_detector_is_killed_with_batches_in_flight(service: Service, tell: Tell) -> None:
     with tell("one of two Detectors killed, batches in flight", mark=slowly) as story:
         story.open()

@@ -81,9 +81,9 @@ class World:
         """The numbers of the frames of which there are rows in `alerts`."""
         return [round(row["ear"] - FIRST_EAR) for row in self._alerts(vehicle)]
 
-    def times(self, vehicle: uuid.UUID) -> list[dt.datetime]:
-        """The capture times of these frames, in the order of their numbers."""
-        return [row["time"] for row in sorted(self._alerts(vehicle), key=lambda row: row["ear"])]
+    def times(self, vehicle: uuid.UUID) -> dict[int, dt.datetime]:
+        """The capture time of each of these frames."""
+        return {round(row["ear"] - FIRST_EAR): row["time"] for row in self._alerts(vehicle)}
 
     def stored(self, vehicle: uuid.UUID) -> Stored:
         """Everything that is there of a vehicle."""

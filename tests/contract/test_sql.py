@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import multiprocessing
 import sqlite3
@@ -85,11 +86,21 @@ def test_a_save_that_fails_leaves_nothing(database: Database) -> None:
     trip, other = make_trip(), make_trip()
     store = database.store()
     store.save(make_video(other), make_alerts(other, 1))
-    stolen = make_alerts(trip, 3) + make_alerts(other, 1)  # the last belongs to another video
+    broken = [*make_alerts(trip, 3), dataclasses.replace(make_alerts(trip, 4)[3], ear=None)]  # type: ignore[arg-type]
     with pytest.raises(IntegrityError):
-        store.save(make_video(trip), stolen)
+        store.save(make_video(trip), broken)
     assert database.sql("SELECT uuid FROM vehicles") == [(str(other.vehicle),)]
     assert database.sql("SELECT count(*) FROM alerts") == [(1,)]
+
+
+def test_a_row_that_is_stored_with_another_video_stays_there_and_holds_up_nothing(database: Database) -> None:
+    """As after a node with half a trip's journals was lost and came back."""
+    trip = make_trip()
+    store = database.store()
+    store.save(make_video(trip), make_alerts(trip, 3))
+    store.save(make_video(trip, 2), make_alerts(trip, 2500))
+    query = "SELECT count(*) FROM alerts a JOIN videos v ON v.id = a.video_id WHERE v.url LIKE '%-2.mp4'"
+    assert database.sql(query) == [(2497,)]
 
 
 def test_tables_that_were_dropped_are_made_again(database: Database) -> None:

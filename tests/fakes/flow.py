@@ -72,7 +72,7 @@ class FakeVehicles:
         self._config = config or vehicle_config()
         self._vehicles: dict[uuid.UUID, Vehicle] = {}
 
-    async def push(self, vehicle: uuid.UUID, push: Push) -> PushReply:
+    async def push(self, vehicle: uuid.UUID, push: Push, after_part: int) -> PushReply:
         """See `Vehicles.push`."""
         await self.free.wait()
         if self.failures:
@@ -82,13 +82,13 @@ class FakeVehicles:
         if one is None:
             keep = lambda part, _recovered: self.parts.append(part)  # noqa: E731
             one = self._vehicles[vehicle] = Vehicle(vehicle, self._config, self.folder, keep)
-        return one.push(push.trip, push.frames, push.closed_by)
+        return one.push(push.trip, push.frames, push.closed_by, after_part)
 
     async def status(self, vehicle: uuid.UUID) -> VehicleStatus | None:
         """See `Vehicles.status`."""
         await asyncio.sleep(0)
         one = self._vehicles.get(vehicle)
-        return VehicleStatus(one.trip, Progress(), 0.0, (), "a node", 4711) if one else None
+        return VehicleStatus(one.trip, Progress(), 1, 0.0, (), "a node", 4711) if one else None
 
     async def alive(self) -> int:
         """See `Vehicles.alive`."""

@@ -733,9 +733,10 @@ def test_nothing_is_left_of_trips_that_ended(run: Run) -> None:
 
 def test_a_trip_of_another_gateway_goes_on_with_numbers_of_its_own(run: Run) -> None:
     async def story(w: World) -> None:
-        progress = Progress(next_seq=40, frames=38, flagged=5)
-        w.flow.adopt(VehicleStatus(trip(1), progress, 12.5, (), "a node", 4711))
-        w.flow.adopt(VehicleStatus(None, Progress(), 0.0, (), "a node", 4712))
+        progress = Progress(next_seq=40, frames=38, flagged=5, texts=("phone",))
+        w.flow.adopt(VehicleStatus(trip(1), progress, 3, 12.5, (), "a node", 4711))
+        w.flow.adopt(VehicleStatus(None, Progress(), 0, 0.0, (), "a node", 4712))
+        assert w.alerts() == [(f"alert/{A}", "phone", 1)], "its answer may have been lost"
         w.open()  # its device says it again: no effect
         w.frame(0)
         await until(w.seqs)
@@ -750,13 +751,14 @@ def test_a_trip_of_another_gateway_goes_on_with_numbers_of_its_own(run: Run) -> 
     run(story)
 
 
-def test_a_trip_that_was_only_acknowledged_by_another_gateway_goes_on(run: Run) -> None:
+def test_a_vehicle_whose_open_stream_was_only_acknowledged_is_seen(run: Run) -> None:
     async def story(w: World) -> None:
-        w.flow.reopen(trip(1))
+        w.flow.reopen(A)
         assert w.flow.has(A)
         w.frame(0)
         await until(w.seqs)
-        assert {push.trip for _, push in w.vehicles.pushes} == {trip(1)}
+        assert w.flow.has_open(w.vehicles.pushes[0][1].trip)
+        assert not w.flow.has_open(trip(1))
 
     run(story)
 
@@ -832,10 +834,9 @@ def test_pictures_that_were_not_kept_are_counted_and_said(run: Run) -> None:
     async def story(w: World) -> None:
         answer = w.vehicles.push
 
-        async def full(vehicle: uuid.UUID, push: Push) -> PushReply:
-            return dataclasses.replace(
-                await answer(vehicle, push), not_kept=len(push.frames), journal="disk full: 1 MB"
-            )
+        async def full(vehicle: uuid.UUID, push: Push, after_part: int) -> PushReply:
+            reply = await answer(vehicle, push, after_part)
+            return dataclasses.replace(reply, not_kept=len(push.frames), journal="disk full: 1 MB")
 
         w.vehicles.push = full  # type: ignore[method-assign]
         assert w.flow.journal == "ok"
@@ -845,5 +846,39 @@ def test_pictures_that_were_not_kept_are_counted_and_said(run: Run) -> None:
         await until(lambda: w.flow.intake.refused)
         await until(lambda: w.flow.intake.refused == {"disk_full": 3})
         assert w.flow.journal == "disk full: 1 MB (1 of 1 open trips)"
+
+    run(story)
+
+
+def test_an_actor_that_knows_nothing_of_a_trip_is_told_its_last_part(run: Run) -> None:
+    async def story(w: World) -> None:
+        answer, parts = w.vehicles.push, []
+
+        async def told(vehicle: uuid.UUID, push: Push, after_part: int) -> PushReply:
+            parts.append(after_part)
+            return dataclasses.replace(await answer(vehicle, push, after_part), part=4)
+
+        w.vehicles.push = told  # type: ignore[method-assign]
+        w.open()
+        await until(lambda: len(parts) == 1)
+        w.frame(0)
+        await until(lambda: len(parts) == 2)
+        w.close()
+        w.open()
+        await until(lambda: len(parts) == 4)
+        assert parts == [0, 4, 4, 0], "the next trip has parts of its own"
+
+    run(story)
+
+
+def test_frames_that_came_after_the_end_of_their_trip_are_counted(run: Run) -> None:
+    async def story(w: World) -> None:
+        w.flow.adopt(VehicleStatus(trip(1), Progress(), 1, 0.0, (), "a node", 4711))
+        await until(lambda: w.vehicles.pushes)
+        closing = Push(trip(1), (), "device", "")  # of the Gateway before, still under way
+        await w.vehicles.push(A, closing, 0)
+        w.frame(0)
+        await until(lambda: w.flow.intake.refused)
+        assert w.flow.intake.refused == {"not_open": 1}
 
     run(story)

@@ -280,3 +280,24 @@ def test_a_url_that_fails_does_not_lose_the_part(world: World) -> None:
     world.flusher.submit(world.part())
     assert world.idle.acquire(timeout=10), "it is pending for ever and nobody works on it"
     assert list(world.footage.objects) == [NAME]
+
+
+def test_an_encoding_that_fails_leaves_no_half_file_on_a_full_disk(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left: list[list[Path]] = []
+
+    def fails(_frames: object, path: Path) -> None:
+        path.write_bytes(b"half of it")
+        raise OSError(28, "No space left on device")
+
+    def sleep(pause_s: float) -> None:
+        left.append(list(world.scratch.iterdir()))
+        monkeypatch.setattr(flush, "encode_mp4", encode_mp4)
+        world.sleep(pause_s)
+
+    monkeypatch.setattr(flush, "encode_mp4", fails)
+    world.flusher = flush.Flusher(world.open, on_idle=world.idle.release, sleep=sleep)
+    world.flush(world.part())
+    assert left == [[]]
+    assert list(world.footage.objects) == [NAME]

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from actors.journal import Journal
+from actors.journal_records import Progress
 from actors.records import AlertRecord, alert_uuid, object_name, video_uuid
 from actors.vehicle import SeenFrame, Vehicle
 from models.types import ClosedBy, Frame, Trip
@@ -207,29 +208,38 @@ def test_a_late_repeat_of_an_ended_trip_opens_nothing(new_vehicle: NewVehicle) -
     assert len(parts) == 1
 
 
-def test_close_ends_the_open_trip_and_is_harmless_without_one(new_vehicle: NewVehicle) -> None:
-    vehicle, parts = new_vehicle()
-    vehicle.close()
-    vehicle.push(TRIP, [seen(0, "phone")])
-    vehicle.close()
-    vehicle.close()
-    assert vehicle.trip is None
-    assert footage_seqs(*parts) == [0]
-
-
-def test_a_trip_whose_gateway_was_silent_for_long_goes_on_in_a_new_part(new_vehicle: NewVehicle) -> None:
+def test_a_trip_whose_gateway_is_silent_is_suspended_and_goes_on_with_the_next_push(new_vehicle: NewVehicle) -> None:
     # The Gateway was alive and its Detectors were not: every frame up to close_stream still belongs to the trip.
     vehicle, parts = new_vehicle()
+    vehicle.suspend()
     vehicle.push(TRIP, [seen(0, "phone")])
-    vehicle.close()
+    vehicle.suspend()
+    vehicle.suspend()
+    assert vehicle.trip is None, "its actor may end"
+    assert [footage_seqs(part) for part in parts] == [[0]], "what it has is stored meanwhile"
+    assert vehicle.standing
+    assert vehicle.standing[0] == TRIP, "a new Gateway goes on with it"
     reply = vehicle.push(TRIP, [seen(1, "vape")])
     assert reply.alerts == ("vape",)
     assert reply.flagged == 2
     vehicle.push(TRIP, (), "device")
-    assert [(part.number, footage_seqs(part), part.closed_by) for part in parts] == [
-        (1, [0], "orphaned"),
-        (2, [1], "device"),
-    ]
+    assert [(part.number, footage_seqs(part), part.closed_by) for part in parts] == [(1, [0], None), (2, [1], "device")]
+
+
+def test_a_suspended_trip_is_over_when_another_one_begins(new_vehicle: NewVehicle) -> None:
+    vehicle, parts = new_vehicle()
+    vehicle.push(TRIP, [seen(0)])
+    vehicle.suspend()
+    vehicle.push(trip(number=2), [seen(0)], "device")
+    assert [(part.trip, part.closed_by) for part in parts] == [(TRIP, "orphaned"), (trip(number=2), "device")]
+
+
+def test_frames_after_the_end_of_their_trip_are_said(new_vehicle: NewVehicle) -> None:
+    vehicle, parts = new_vehicle()
+    vehicle.push(TRIP, [seen(0), seen(1)], "device")
+    assert vehicle.push(TRIP, [seen(0), seen(1)]).not_taken == 0, "a repeat"
+    assert vehicle.push(TRIP, [seen(1), seen(2, "phone"), seen(3)]).not_taken == 2
+    assert len(parts) == 1
 
 
 def test_a_long_trip_goes_in_parts(new_vehicle: NewVehicle) -> None:
@@ -309,8 +319,7 @@ def test_a_trip_is_never_gone_before_its_part_is_handed_over(tmp_path: Path) -> 
         during.append(list(glimpses))
 
     vehicle = Vehicle(vehicle_id(), vehicle_config(), tmp_path, flush)
-    vehicle.push(TRIP, [seen(0, "phone")])
-    vehicle.close()
+    vehicle.push(TRIP, [seen(0, "phone")], "device")
     assert during in ([[]], [[TRIP]]), "no trip is open and its part is not yet with the flush"
 
 
@@ -482,3 +491,59 @@ def test_the_count_of_a_calm_trip_is_right_at_its_end_and_to_ten_seconds_after_a
     assert standing
     assert 150 <= standing[1].frames <= 250
     assert sum(path.stat().st_size for path in tmp_path.iterdir()) < 1000
+
+
+def test_a_suspended_trip_goes_on_in_the_next_process(tmp_path: Path) -> None:
+    life = Life(tmp_path)
+    vehicle = life.vehicle()
+    vehicle.push(TRIP, [seen(seq, "phone") for seq in range(5)])
+    vehicle.suspend()
+    assert vehicle._suspended  # noqa: SLF001 - what the end of its process does
+    vehicle._suspended.journal.release()  # noqa: SLF001
+    life.stored()
+    vehicle = life.killed(vehicle)
+    vehicle.push(TRIP, [seen(4, "phone"), seen(5, "phone")], "device")
+    assert [(part.number, footage_seqs(part)) for part in life.parts] == [(2, [5])], "part 1 is stored under its name"
+
+
+def test_a_process_that_knows_nothing_of_a_trip_uses_no_name_again(tmp_path: Path) -> None:
+    life = Life(tmp_path)
+    vehicle = life.vehicle()  # on another node than the journals
+    vehicle.push(TRIP, [seen(9, "phone")], after_part=3)
+    assert vehicle.push(TRIP, (), "device", after_part=4).part == 4
+    assert [part.number for part in life.parts] == [4]
+
+
+def test_a_part_whose_successor_never_reached_the_disk_goes_on_in_a_new_one(tmp_path: Path) -> None:
+    life = Life(tmp_path, footage_max_bytes=1)
+    vehicle = life.vehicle()
+    vehicle.push(TRIP, [seen(0, "phone")])
+    vehicle._open.journal.release()  # type: ignore[union-attr]  # noqa: SLF001 - a power cut
+    (tmp_path / f"{vehicle_id()}.{TRIP.id}.2.journal").write_bytes(b"")
+    vehicle = life.killed(vehicle)
+    assert vehicle.trip == TRIP
+    vehicle.push(TRIP, [seen(1, "phone")], "device")
+    assert [(part.number, footage_seqs(part), part.closed_by) for part in life.parts] == [
+        (1, [0], None),
+        (2, [1], "device"),
+    ]
+
+
+def test_a_trip_that_is_open_is_not_ended_for_another_that_was_left(tmp_path: Path) -> None:
+    life = Life(tmp_path)
+    vehicle = life.vehicle()
+    vehicle.push(trip(number=2), [seen(0, "phone")])
+    vehicle = life.killed(vehicle)  # and nobody has pushed to it since
+    vehicle.finish_left_behind(TRIP)
+    assert vehicle.trip == trip(number=2)
+
+
+def test_of_two_trips_without_an_end_the_one_with_frames_goes_on(tmp_path: Path) -> None:
+    life = Life(tmp_path)
+    vehicle = life.vehicle()
+    vehicle.push(trip(number=2), [seen(0, "phone")])
+    empty = Journal.create(tmp_path, TRIP, 1, Progress())  # killed in the middle of `finish_left_behind`
+    empty.release()
+    vehicle = life.killed(vehicle)
+    assert vehicle.trip == trip(number=2)
+    assert [(part.trip, part.closed_by) for part in life.parts] == [(TRIP, "recovered")]
