@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import queue
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -77,7 +77,8 @@ class Flusher:
         self._stores: Stores | None = None
         self._on_idle = on_idle
         self._sleep = sleep
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="flush")
+        self._parts: queue.SimpleQueue[tuple[Journal, str, bool]] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
         self._pending: dict[str, FlushStatus] = {}
 
@@ -92,13 +93,25 @@ class Flusher:
         name = object_name(trip, part.summary.part)
         with self._lock:
             self._pending[name] = FlushStatus(trip.vehicle, trip.id, part.summary.part, name)
-        self._thread.submit(self._flush, part, name, recovered).add_done_callback(_report)
+            self._parts.put((part, name, recovered))
+            if self._thread is None:
+                # A daemon: the process need not wait for a store that does not answer, the journal has it all.
+                self._thread = threading.Thread(target=self._run, name="flush", daemon=True)
+                self._thread.start()
 
     @property
     def pending(self) -> tuple[FlushStatus, ...]:
         """What is not stored yet, oldest first."""
         with self._lock:
             return tuple(self._pending.values())
+
+    def _run(self) -> None:
+        while True:
+            part, name, recovered = self._parts.get()
+            try:
+                self._flush(part, name, recovered)
+            except BaseException:  # noqa: BLE001 - what no retry covers must not end the thread, with the parts that come after
+                _log.exception("%s: its flush ended early; its journal stays for the next start", name)
 
     def _flush(self, part: Journal, name: str, recovered: bool) -> None:  # noqa: FBT001 - as above
         try:
@@ -196,9 +209,3 @@ def _save(part: Journal, stores: Stores, name: str | None, *, recovered: bool) -
             flagged=summary.progress.flagged,
         )
     stores.metrics.save(video, part.alerts() if video else (), record)
-
-
-def _report(flush: Future[None]) -> None:
-    """A fault that no retry covers must not vanish in the thread that met it."""
-    if error := flush.exception():
-        _log.error("a flush ended early; its journal stays for the next start", exc_info=error)

@@ -59,7 +59,7 @@ class TripRecord:
         opened_at_ms: Wall clock when it opened, milliseconds since 1970 UTC.
         ended_at_ms: Capture time of its last frame, likewise.
         closed_by: Who ended it.
-        recovered: Whether it was stored by another process than the one that took its frames, which had died.
+        recovered: Whether its last part was stored by another process than the one that took its end, or had no end.
         frames: Looked at; to within `CALM_RECORD_S` of frames when `closed_by` is `recovered`.
         flagged: Of those.
     """

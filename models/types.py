@@ -16,8 +16,8 @@ PackName = Literal["landmarker-478", "mesh-468-iris"]
 """The two sets of face models, see `models.packs`."""
 
 ClosedBy = Literal["device", "idle", "operator", "shutdown", "orphaned", "recovered"]
-"""Who ended a trip: its device, the idle timeout, a person over HTTP, the end of the service; its own actor, since its
-Gateway had forgotten it; or the next start, which found its journal without an end."""
+"""Who ended a trip: its device, the idle timeout, a person over HTTP, the end of the service; the vehicle's next trip,
+since this one's end had been lost; or whoever found its journal without an end and without anybody working on it."""
 
 
 DropReason = Literal[

@@ -28,11 +28,12 @@ from serve_app.crashed import CrashedFrames
 from serve_app.flow import REPLICAS_TIMEOUT_S, Flow, FlowConfig
 from serve_app.loopback import keep_to_loopback
 from serve_app.probe import Probe
-from serve_app.recovery import Recovery, TripNotes, vehicles_with_journals
+from serve_app.recovery import Recovery, vehicles_with_journals
 from serve_app.registrar import Registrar
 from serve_app.scheduler import Push
 from serve_app.settings import Address, Settings, process_settings
 from serve_app.stores import HOME, journal_folder, open_metrics, service_lock, vehicle_config
+from serve_app.trip_notes import TripNotes
 from serve_app.views import DetectorInfo, FlowHealth, FlushInfo, StreamInfo
 
 _log = logging.getLogger(__name__)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
-import os
 import sys
 import time
 import uuid
@@ -17,10 +16,10 @@ from actors.journal import UNREADABLE, left_behind, named, read_summary
 from actors.journal_records import JournalError
 from actors.vehicle import Vehicle
 from models.errors import one_line
-from serve_app.recovery import TripNotes
 from serve_app.run import StartError, only_one
 from serve_app.settings import SettingsError, process_settings
 from serve_app.stores import journal_folder, open_stores, service_lock, vehicle_config
+from serve_app.trip_notes import TripNotes
 
 POLL_S = 0.2
 
@@ -47,8 +46,7 @@ def main() -> int:
         return 1
     except KeyboardInterrupt:
         sys.stderr.write("stopped; what is not stored stays in the journals\n")
-        sys.stderr.flush()
-        os._exit(130)  # a flush that is under way would go on for as long as it takes
+        return 130
     print(f"{len(left)} left" if left else "nothing is left to recover")
     return 1 if left else 0
 

@@ -14,8 +14,8 @@ import pytest
 
 from actors.records import object_name
 from actors.vehicle import Vehicle
-from serve_app.recovery import TripNotes
 from serve_app.run import only_one
+from serve_app.trip_notes import TripNotes
 from tests.builders import jpeg, seen, trip, vehicle_config
 from tests.serve.service import PROJECT
 

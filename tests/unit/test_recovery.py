@@ -14,7 +14,8 @@ from actors.journal_records import Progress
 from actors.vehicle_actor import VehicleStatus
 from models.types import Trip
 from serve_app import recovery
-from serve_app.recovery import Recovery, TripNotes, vehicles_with_journals
+from serve_app.recovery import Recovery, vehicles_with_journals
+from serve_app.trip_notes import TripNotes
 from tests.builders import trip, vehicle_id
 from tests.waiting import until
 
@@ -169,6 +170,7 @@ def test_trips_of_a_ray_that_is_gone_are_ended_once(run: Run) -> None:
     async def story(w: World) -> None:
         w.before.opened(trip(1))
         w.before.opened(trip(2))
+        assert len(w.before.read()[0]) == 2
         w.actors.places = {A: "node 1"}
         w.actors.alive = {B: trip(2, number=2)}  # its device has opened anew already
         await w.recovery.adopt()
@@ -182,6 +184,7 @@ def test_trips_of_a_ray_that_is_gone_are_ended_once(run: Run) -> None:
 def test_what_cannot_be_finished_now_is_tried_again(run: Run, caplog: pytest.LogCaptureFixture) -> None:
     async def story(w: World) -> None:
         w.before.opened(trip(1))
+        assert w.before.read() == ([trip(1)], [])
         w.actors.failures = [RuntimeError("no worker to be had"), RuntimeError("still none")]
         await swept(w, lambda: w.notes.read() == ([], []))
         assert w.actors.finished == [(A, None, trip(1))]
