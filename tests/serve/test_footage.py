@@ -88,6 +88,9 @@ def test_a_trip_that_closes_while_database_and_storage_are_down_lands_when_they_
         assert eventually(lambda: service.get(f"/v1/streams/{vehicle}")[0] == 404)
         health = service.json("/healthz")
         assert health["database"] != "ok" and health["storage"] != "ok", "frames are taken all the same"
+        waiting = eventually(lambda: [f for f in service.json("/v1/flushes") if f["last_error"]])
+        assert [(f["vehicle"], f["part"], f["step"]) for f in waiting] == [(str(vehicle), 1, "upload")]
+        assert waiting[0]["attempt"] > 1 and waiting[0]["next_try_at"]
     finally:
         gcs.start()
         mariadb.start()
@@ -95,6 +98,7 @@ def test_a_trip_that_closes_while_database_and_storage_are_down_lands_when_they_
     assert video, "the trip landed"
     rows = _alerts(mariadb, service, video)
     check_condition(rows, video["url"], "sleep_duration", until=len(frames) - 1)
+    assert eventually(lambda: service.json("/v1/flushes") == [])
     assert eventually(lambda: service.json("/healthz")["storage"] == "ok")
     assert service.get(f"/footage/{_name(video)}", Range="bytes=0-99")[0] == 206
 

@@ -126,6 +126,32 @@ def test_an_open_vehicle_is_an_actor_of_its_name_and_gone_ten_seconds_after_its_
     assert eventually(lambda: not psutil.pid_exists(stream["pid"]), 10)
 
 
+def test_an_operator_sees_a_trip_from_a_terminal_and_ends_it(service: Service, devices: Devices) -> None:
+    vehicle = uuid.uuid4()
+    devices.open(vehicle)
+    devices.play({vehicle: blank(10)}, FRAMES_PER_S)
+    assert str(vehicle) in command(service, "streams").stdout
+    for said, status in (("is closed", 0), (f"no stream of vehicle {vehicle} is open", 1)):
+        done = command(service, "close", str(vehicle))
+        assert said in done.stdout + done.stderr
+        assert done.returncode == status
+    assert service.get(f"/v1/streams/{vehicle}")[0] == 404
+    assert str(vehicle) not in command(service, "streams").stdout
+
+
+def command(service: Service, *args: str) -> subprocess.CompletedProcess[str]:
+    """`python -m serve_app` with the service's settings."""
+    return subprocess.run(
+        [sys.executable, "-m", "serve_app", *args],
+        cwd=PROJECT,
+        env={**os.environ, **service.environ},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
 def test_nothing_listens_beyond_loopback(service: Service) -> None:
     parent = psutil.Process(service.process.pid)
     outside = [
