@@ -70,6 +70,7 @@ class Gateway:
         self._detectors = ServeDetectors(detector)
         self._registrar = Registrar(lambda: open_metrics(settings))
         self._draining = False
+        self._handing_over = False
         self._mqtt = MqttConnection(broker_address(settings), self._message)
         vehicles = RayVehicles(vehicle_config(settings))
         notes = TripNotes(journal_folder(), ray.get_runtime_context().get_session_name())
@@ -106,12 +107,12 @@ class Gateway:
 
     async def __del__(self) -> None:
         """Serve awaits it when another replica takes this one's place: its trips go on there."""
-        if self._draining or not hasattr(self, "_sweeping"):
+        if not hasattr(self, "_sweeping") or self._draining:
             return
-        self._draining = True
+        self._draining = self._handing_over = True
         self._sweeping.cancel()
-        await asyncio.to_thread(self._mqtt.stop)
         await self._flow.hand_over(HAND_OVER_S)
+        await asyncio.to_thread(self._mqtt.stop)  # after the last alert
         if self._embedded:
             await asyncio.to_thread(self._embedded.stop)
         self._turn.release()
@@ -176,7 +177,8 @@ class Gateway:
         return self._flow.journal
 
     def _message(self, topic: str, payload: bytes) -> bool:
-        return self._flow.intake.message(topic, payload)
+        # Not acknowledged, a control message waits for the next Gateway.
+        return not self._handing_over and self._flow.intake.message(topic, payload)
 
 
 class ServeDetectors:

@@ -105,8 +105,8 @@ class Recovery:
                 self._adopt(await self._actors.standing(vehicle, ADOPT_TIMEOUT_S))
             except LookupError:
                 pass  # it has ended meanwhile
-            except TimeoutError:
-                _log.warning("vehicle %s does not answer; its trip is looked for again later", vehicle)
+            except Exception as error:  # noqa: BLE001 - whatever one vehicle has, the others go on
+                _log.warning("vehicle %s does not answer, and is asked again later: %s", vehicle, one_line(error))
                 self._unanswered.add(vehicle)
 
         await asyncio.gather(*(ask(vehicle) for vehicle in living))

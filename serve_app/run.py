@@ -220,7 +220,7 @@ def _drain(settings: Settings, *, was_ready: bool) -> bool:
         _log.error("the open trips could not be flushed: %s: %s", type(error).__name__, error)
         return False
     if left:
-        _log.error("%d vehicles were not flushed within SHUTDOWN_GRACE_S=%.0f", left, grace_s)
+        _log.error("%d vehicles were not flushed within SHUTDOWN_GRACE_S=%.0f; the next start goes on", left, grace_s)
         return False
     _log.info("every trip is stored")
     return True
