@@ -33,7 +33,6 @@ def test_everything_is_killed_in_the_middle_of_trips(own_world: World, tmp_path:
             _all_closed_by(story, "recovered")
 
 
-@pytest.mark.quick
 def test_everything_is_killed_while_trips_are_flushed(own_world: World, tmp_path: Path, teller: Teller) -> None:
     settings = own_world.settings(DATA_DIR=str(tmp_path / "data"))
     with (
