@@ -5,8 +5,6 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-import pytest
-
 from tests.chaos.conftest import CONFIG, Teller
 from tests.chaos.holds import uploads_held
 from tests.chaos.processes import kill_everything
