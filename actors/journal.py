@@ -48,6 +48,10 @@ RESERVE_BYTES = 128 * 2**20
 """With less than this free (a quarter of a small disk), rows are kept and pictures are not: flushes need room too."""
 
 
+TORN = ".torn"
+"""Added to the name of a journal for what was cut off its end; removed with it."""
+
+
 class JournalInUseError(JournalError):
     """Another process holds the journal."""
 
@@ -141,6 +145,10 @@ class Journal:
             file.seek(0, os.SEEK_END)
             if torn := file.tell() - size:
                 _log.warning("%s: %d bytes at its end are of no whole record and are cut", path.name, torn)
+                # It may be more than a write that was cut off: kept to look at.
+                with contextlib.suppress(OSError):
+                    file.seek(size)
+                    path.with_name(path.name + TORN).write_bytes(file.read())
                 file.truncate(size)
         except BaseException:
             file.close()
@@ -221,6 +229,7 @@ class Journal:
         """All of it is stored: forget it."""
         with self._lock:
             self._path.unlink(missing_ok=True)
+            self._path.with_name(self._path.name + TORN).unlink(missing_ok=True)
             self._held.clear()
             self._close()
 

@@ -46,7 +46,7 @@ class VehicleConfig:
         post_roll_s: Footage after a flagged frame.
         footage_max_bytes: JPEG bytes after which the footage goes on in a new part.
         sync_interval_s: How often the disk is made to hold what the journal was given; 0: before each answer.
-        orphaned_after_s: Without a word from the Gateway for so long the vehicle closes its trip by itself.
+        orphaned_after_s: Without a word from the Gateway for so long the vehicle suspends its trip by itself.
     """
 
     profile: ProfileName
@@ -173,14 +173,20 @@ class Vehicle:
             open_trip = self._open
             if open_trip is None:
                 return
-            if open_trip.journal.fault:  # then it may be in memory only, and this process is about to end
-                self._close("recovered" if open_trip.resumed else "orphaned")
-                return
             if open_trip.journal.summary.rows or open_trip.journal.summary.pictures:
                 self._next_part(open_trip)
             self._note_calm_frames(open_trip)
             open_trip.journal.sync()
+            if open_trip.journal.fault:  # then it may be in memory only, and this process is about to end
+                self._close("recovered" if open_trip.resumed else "orphaned")
+                return
             self._open, self._suspended = None, open_trip
+
+    def release(self) -> None:
+        """Leave the suspended trip's journal to the next process; this one is about to end."""
+        with self._lock:
+            if self._suspended is not None:
+                self._suspended.journal.release()
 
     def finish_left_behind(self, trip: Trip | None = None) -> None:
         """End the trip that was taken over from a journal, unless someone has pushed to it since.
@@ -304,7 +310,10 @@ class Vehicle:
     def _begun(self, trip: Trip, journal: Journal, progress: Progress) -> _OpenTrip:
         policy = Policy(PROFILES[self._config.profile])
         if progress.policy is not None:
-            policy.restore(progress.policy)
+            try:
+                policy.restore(progress.policy)
+            except (KeyError, TypeError, ValueError) as error:  # of another version: conditions begin anew
+                _log.warning("trip %s: its driver's state is not understood: %s", trip.id, one_line(error))
         ring = FootageRing(pre_roll_s=self._config.pre_roll_s, post_roll_s=self._config.post_roll_s)
         ring.until_s = progress.until_s
         return _OpenTrip(trip, policy, ring, journal, progress)

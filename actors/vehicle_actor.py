@@ -94,6 +94,7 @@ class VehicleActor:
     def end_if_done(self) -> None:
         """End the actor unless a trip is open or something is left to flush."""
         if self._vehicle.trip is None and not self._flusher.pending:
+            self._vehicle.release()
             exit_actor()  # type: ignore[no-untyped-call]
 
     @ray.method(concurrency_group="frames")

@@ -146,6 +146,7 @@ class Flow:
         self._logged = OncePer(LOG_INTERVAL_S)
         self._replies: dict[uuid.UUID, PushReply] = {}
         self._pushed: dict[uuid.UUID, tuple[Trip, float]] = {}  # the open trip as its actor knows it, and since when
+        self._handing_over = False
         self._loop = loop
         self._handed_on = 0  # items, counted under the intake's lock
         self._offered = 0  # of those, counted on the loop
@@ -168,7 +169,8 @@ class Flow:
 
     async def _tick_forever(self) -> None:
         while True:
-            self.intake.close_idle(self._config.idle_timeout_s)
+            if not self._handing_over:  # then no frame is taken, and silence says nothing
+                self.intake.close_idle(self._config.idle_timeout_s)
             self._send_heartbeats()
             self._pump()
             try:
@@ -210,10 +212,17 @@ class Flow:
         Args:
             patience_s: Give up after so long: the Detectors may be going down as well.
         """
+        self._handing_over = True
         for _ in range(round(patience_s / HAND_OVER_POLL_S)):
             await asyncio.sleep(HAND_OVER_POLL_S)
             if not self._scheduler.vehicles:
                 return
+        _log.error(
+            "%d vehicles could not be brought what waits for them; the next Gateway takes over",
+            self._scheduler.vehicles,
+        )
+        for work in self._work:  # else a push of ours might come between those of the next Gateway
+            work.cancel()
 
     async def drain(self, grace_s: float) -> int:
         """Take nothing any more, end every trip and wait for their flushes.

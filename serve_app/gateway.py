@@ -32,7 +32,7 @@ from serve_app.recovery import Recovery, vehicles_with_journals
 from serve_app.registrar import Registrar
 from serve_app.scheduler import Push
 from serve_app.settings import Address, Settings, process_settings
-from serve_app.stores import HOME, journal_folder, open_metrics, service_lock, vehicle_config
+from serve_app.stores import HOME, gateway_lock, journal_folder, open_metrics, vehicle_config
 from serve_app.trip_notes import TripNotes
 from serve_app.views import DetectorInfo, FlowHealth, FlushInfo, StreamInfo
 
@@ -40,8 +40,8 @@ _log = logging.getLogger(__name__)
 
 INFO_TIMEOUT_S = 2.0
 NODE_TIMEOUT_S = 30.0
-HAND_OVER_S = 15.0
-"""Less than Serve's graceful_shutdown_timeout_s of 20: after that it kills."""
+HAND_OVER_S = 12.0
+"""With what comes before and after, less than Serve's graceful_shutdown_timeout_s of 20: after that it kills."""
 
 
 class Gateway:
@@ -61,7 +61,7 @@ class Gateway:
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
         settings = process_settings()
         # Serve starts the next Gateway while this one still hands over: one at a time, or their pushes would mix.
-        self._turn = service_lock(settings.data_dir)
+        self._turn = gateway_lock(settings.data_dir)
         await asyncio.to_thread(self._turn.acquire, timeout=HAND_OVER_S + 10)
         self._embedded = None
         if settings.mqtt is None:
@@ -111,6 +111,7 @@ class Gateway:
             return
         self._draining = self._handing_over = True
         self._sweeping.cancel()
+        self._mqtt.say_offline()
         await self._flow.hand_over(HAND_OVER_S)
         await asyncio.to_thread(self._mqtt.stop)  # after the last alert
         if self._embedded:
@@ -177,7 +178,7 @@ class Gateway:
         return self._flow.journal
 
     def _message(self, topic: str, payload: bytes) -> bool:
-        # Not acknowledged, a control message waits for the next Gateway.
+        # Not acknowledged, a control message waits at the broker for the next Gateway (the embedded one goes with us).
         return not self._handing_over and self._flow.intake.message(topic, payload)
 
 

@@ -60,6 +60,7 @@ def _ask(settings: Settings, method: str, path: str) -> Any:
     host = _EVERY_ADDRESS.get(settings.http_host, settings.http_host)
     at = f"http://{f'[{host}]' if ':' in host else host}:{settings.http_port}"
     request = urllib.request.Request(at + path, method=method)  # noqa: S310 - our own service
+    request.add_header("Host", "localhost")  # whatever address it listens on, and whatever PUBLIC_URL calls it
     if settings.api_token:
         request.add_header("Authorization", f"Bearer {settings.api_token.get_secret_value()}")
     try:

@@ -18,7 +18,7 @@ from actors.vehicle import Vehicle
 from models.errors import one_line
 from serve_app.run import StartError, only_one
 from serve_app.settings import SettingsError, process_settings
-from serve_app.stores import journal_folder, open_stores, service_lock, vehicle_config
+from serve_app.stores import gateway_lock, journal_folder, open_stores, vehicle_config
 from serve_app.trip_notes import TripNotes
 
 POLL_S = 0.2
@@ -35,7 +35,7 @@ def main() -> int:
         settings = process_settings()
         folder = journal_folder()
         _list(folder)
-        with only_one(settings.data_dir), service_lock(settings.data_dir).acquire(timeout=0):
+        with only_one(settings.data_dir), gateway_lock(settings.data_dir).acquire(timeout=0):
             _finish(folder)
             left = [*left_behind(folder), *folder.glob(f"*{UNREADABLE}")]
     except SettingsError as error:

@@ -117,9 +117,9 @@ class Recovery:
             # Its open_stream was acknowledged, and the Gateway was killed before the actor heard of it, or just after
             # the actor heard of its end. In the first case the vehicle must be seen; in the second the idle timeout
             # ends what was opened for nothing.
-            self._notes.closed(trip)
             if not self._is_busy(trip.vehicle):
                 self._reopen(trip.vehicle)
+            self._notes.closed(trip)
 
     async def _sweep(self) -> None:
         if self._unanswered:

@@ -177,7 +177,9 @@ class Scheduler:
             while self._too_full(lane.mailbox):
                 dropped.append(_drop_oldest(lane))
             while self._mailboxes.bytes > self._all_mailboxes_bytes:
-                dropped.append(_drop_oldest(max(self._lanes.values(), key=lambda lane: lane.mailbox.bytes)))
+                fullest = max(self._lanes.values(), key=lambda lane: lane.mailbox.bytes)
+                dropped.append(_drop_oldest(fullest))
+                self._promote(fullest)
         self._promote(lane)
         return dropped
 

@@ -48,7 +48,7 @@ def journal_folder() -> Path:
     return process_settings().data_dir / "journal"
 
 
-def service_lock(data_dir: Path) -> FileLock:
+def gateway_lock(data_dir: Path) -> FileLock:
     """Held by the Gateway that lives, however it was started; `acquire` raises filelock.Timeout beside it."""
     from filelock import FileLock  # noqa: PLC0415
 
@@ -57,6 +57,7 @@ def service_lock(data_dir: Path) -> FileLock:
 
 
 ORPHANED_AFTER_S = 60.0
+"""A Gateway that has not even sent a heartbeat (every 5 s) for so long is gone."""
 
 
 def vehicle_config(settings: Settings) -> VehicleConfig:

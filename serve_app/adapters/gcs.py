@@ -21,7 +21,7 @@ from serve_app.adapters.footage import (
 )
 
 _UPLOAD_CHUNK_BYTES = 8 * 1024 * 1024  # what is sent again after a fault of the network; a multiple of 256 KiB
-_TIMEOUTS_S = (5.0, 60.0)  # to connect, between two bytes
+_TIMEOUTS_S = (5.0, 30.0)  # to connect, between two bytes
 _READ_RETRY_S = 5.0  # a person waits at the other end
 _SIGNED_FOR = dt.timedelta(minutes=5)
 _SCOPE = "https://www.googleapis.com/auth/devstorage.read_write"
@@ -58,7 +58,7 @@ class GcsStore:
         credentials_file: Path | None,
         public: bool,
         public_url: str,
-        retry_for_s: float = 60.0,
+        retry_for_s: float = 10.0,
     ) -> None:
         if public:
             base = checked_base_url("GOOGLE_STORAGE_BUCKET_NAME", GCS_URL + bucket)
@@ -103,7 +103,7 @@ class GcsStore:
                 content_type="video/mp4",
                 if_generation_match=0,
                 timeout=_TIMEOUTS_S,
-                # if_generation_match=0 makes every request safe to repeat; 60 s cover a restart of a proxy, more is
+                # if_generation_match=0 makes every request safe to repeat; 10 s cover a hiccup, more is
                 # the flush's to wait.
                 retry=self._retry(self._retry_for_s),
             )

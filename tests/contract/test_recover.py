@@ -7,6 +7,8 @@ import os
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import pytest
 from actors.records import object_name
 from actors.vehicle import Vehicle
 from serve_app.run import only_one
+from serve_app.stores import gateway_lock
 from serve_app.trip_notes import TripNotes
 from tests.builders import jpeg, seen, trip, vehicle_config
 from tests.serve.service import PROJECT
@@ -69,8 +72,11 @@ def test_every_journal_is_listed_and_finished_once(killed: Path) -> None:
     assert list((killed / "journal").iterdir()) == []
 
 
-def test_beside_a_running_service_it_only_lists(killed: Path) -> None:
-    with only_one(killed):
+@pytest.mark.parametrize("holder", [only_one, lambda folder: gateway_lock(folder).acquire()], ids=["run", "Gateway"])
+def test_beside_a_running_service_it_only_lists(
+    killed: Path, holder: Callable[[Path], AbstractContextManager[object]]
+) -> None:
+    with holder(killed):
         done = recover(killed)
     assert done.returncode == 1
     assert f"trip {trip(1).id}" in done.stdout

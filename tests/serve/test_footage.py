@@ -88,7 +88,7 @@ def test_a_trip_that_closes_while_database_and_storage_are_down_lands_when_they_
         assert eventually(lambda: service.get(f"/v1/streams/{vehicle}")[0] == 404)
         health = service.json("/healthz")
         assert health["database"] != "ok" and health["storage"] != "ok", "frames are taken all the same"
-        waiting = eventually(lambda: [f for f in service.json("/v1/flushes") if f["last_error"]])
+        waiting = eventually(lambda: [f for f in service.json("/v1/flushes") if f["last_error"]], 60)
         assert [(f["vehicle"], f["part"], f["step"]) for f in waiting] == [(str(vehicle), 1, "upload")]
         assert waiting[0]["attempt"] > 1 and waiting[0]["next_try_at"]
     finally:

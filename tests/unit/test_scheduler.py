@@ -498,3 +498,13 @@ def test_the_answers_belong_to_the_frames_in_their_order() -> None:
     s.observed(batch, [observation("phone") if jpeg == b"2/1/1" else SEEN for jpeg in batch.jpegs])
     flagged = [(v, seen.frame.seq) for v, push in s.pushes() for seen in push.frames if seen.observation.detections]
     assert flagged == [(B, 1)]
+
+
+def test_an_end_is_not_held_up_by_a_frame_that_another_vehicle_pushed_out() -> None:
+    s = Scheduler(mailbox_frames=10, max_batch_size=4, all_mailboxes_bytes=100)
+    s.offer(Item(trip(1), frame(0, data=bytes(80))))
+    s.offer(Item(trip(1), closed_by="device"))
+    [dropped] = s.offer(Item(trip(2), frame(0, data=bytes(40))))
+    assert (dropped.trip, dropped.reason) == (trip(1), "mailbox_full")
+    [(vehicle, push)] = s.pushes()
+    assert (vehicle, push.closed_by) == (A, "device")
