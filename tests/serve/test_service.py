@@ -24,7 +24,7 @@ from tests.serve.service import PROJECT, Devices, Service, blank, running, sha25
 from tests.waiting import eventually
 
 FRAMES_PER_S = 15
-RELAY_S = 60
+RELAY_S = 30
 MB = 2**20
 GOOD = blank(1)[0]
 GOOD_EVERY = 500
