@@ -194,7 +194,7 @@ class Journal:
             self._dirty = False
         try:
             os.fsync(handle)
-            _sync_folder(self._path.parent)
+            sync_folder(self._path.parent)
         except OSError as error:
             with self._lock:
                 self._dirty = True
@@ -378,7 +378,8 @@ def _lock(file: BinaryIO) -> None:
         raise JournalInUseError("another process holds it") from error
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Have the disk hold the names in a folder, without which a synced file may be gone after a power cut."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from actors.journal import sync_folder
 from serve_app.adapters.footage import CHUNK_BYTES, checked_base_url, checked_name, is_object_name, own_base_url
 
 
@@ -34,7 +35,7 @@ class FolderStore:
             _copy(mp4, target)
         # The part is forgotten elsewhere once this returns, so the names must be on disk as well.
         for folder in (target.parent, self._folder):
-            _sync_folder(folder)
+            sync_folder(folder)
 
     def url(self, name: str) -> str:
         """See `FootageStore.url`."""
@@ -90,11 +91,3 @@ def _copy(mp4: Path, target: Path) -> None:
             copy.truncate(0)  # on a full disk others need that room
             raise
         part.replace(target)
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
