@@ -232,7 +232,8 @@ class Vehicle:
         # Several: the process died while it noted the end of a trip that had never got as far as a frame, or the disk
         # did not take the end of one.
         goes_on = max(unfinished, key=lambda one: (one.summary.progress.next_seq > 0, one.written_at), default=None)
-        newest = max(journals, key=lambda one: one.written_at, default=None)
+        # The open trip's, whose last part carries the last answer: the clock of files is too coarse to order its parts.
+        newest = goes_on or max(journals, key=lambda one: (one.written_at, one.summary.part), default=None)
         for journal in journals:
             summary = journal.summary
             if last[summary.trip.id] is not goes_on:
