@@ -156,6 +156,10 @@ class VehicleActor:
                 self._heard_s = time.monotonic()
 
 
+# Once: Ray exports a class each time that it is made remote, and every process and its GCS keep each for good.
+_REMOTE_CLASS: Any = ray.remote(concurrency_groups={"frames": 1, "control": 2})(VehicleActor)  # type: ignore[call-overload]
+
+
 def start_vehicle(
     vehicle: uuid.UUID, config: VehicleConfig, home: Home, *, near_node: str | None = None
 ) -> ActorHandle[Any]:
@@ -171,8 +175,7 @@ def start_vehicle(
     nodes = ray.nodes()  # type: ignore[no-untyped-call]
     node = near_node or random.choice([one["NodeID"] for one in nodes if one["Alive"]])  # noqa: S311
     where = NodeAffinitySchedulingStrategy(node, soft=True)
-    actor_class: Any = ray.remote(concurrency_groups={"frames": 1, "control": 2})(VehicleActor)  # type: ignore[call-overload]
-    actor: ActorHandle[Any] = actor_class.options(
+    actor: ActorHandle[Any] = _REMOTE_CLASS.options(
         name=actor_name(vehicle),
         namespace=NAMESPACE,
         get_if_exists=True,

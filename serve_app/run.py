@@ -122,8 +122,9 @@ def environment(settings: Settings) -> Mapping[str, str]:
     defaults = {
         "RAY_USAGE_STATS_ENABLED": "0",
         "YOLO_AUTOINSTALL": "false",
-        # Every trip is an actor, every push a task: Ray's head keeps 100,000 of each when they are over, and grows.
+        # A trip is an actor and a process, a push is a task: Ray's head keeps 100,000 of each when they are over.
         "RAY_maximum_gcs_destroyed_actor_cached_count": "100",
+        "RAY_maximum_gcs_dead_worker_cached_count": "100",
         "RAY_task_events_max_num_task_in_gcs": "1000",
         "GRPC_VERBOSITY": "ERROR",  # else a line for every child that a process with gRPC threads starts
         # Everything of a Ray on one machine listens on loopback only (docs/adr/0003).

@@ -7,6 +7,7 @@ import time
 import uuid
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 
 import psutil
@@ -40,7 +41,7 @@ def test_nothing_grows_and_nothing_is_left(world: World, service: Service, telle
     frames = max(1, FRAMES // trips // VEHICLES)  # of each trip
     with teller(world, service, "none: soak", vehicles=VEHICLES) as story:
         looks: list[dict[str, float]] = []
-        for first, end in ((0, tenth), (tenth, trips)):
+        for first, end in pairwise([0, tenth, trips * 2 // 5, trips * 7 // 10, trips]):  # two in between show a curve
             began_s = time.monotonic()
             with ThreadPoolExecutor(VEHICLES) as lanes:
                 numbers = range(first * frames, end * frames)
@@ -104,6 +105,6 @@ def _look(service: Service) -> dict[str, float]:
 
 
 def _print(looks: Sequence[dict[str, float]]) -> None:
-    print(f"{'':20} {'a tenth':>10} {'the end':>10}")
-    for what, before in looks[0].items():
-        print(f"{what:20} {before:10.1f} {looks[-1][what]:10.1f}")
+    print(f"{'trips done':20} {'10 %':>10} {'40 %':>10} {'70 %':>10} {'100 %':>10}")
+    for what in looks[0]:
+        print(f"{what:20} " + " ".join(f"{look[what]:10.1f}" for look in looks))
