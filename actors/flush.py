@@ -77,23 +77,22 @@ class Flusher:
         self._stores: Stores | None = None
         self._on_idle = on_idle
         self._sleep = sleep
-        self._parts: queue.SimpleQueue[tuple[Journal, str, bool]] = queue.SimpleQueue()
+        self._parts: queue.SimpleQueue[tuple[Journal, str]] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
         self._pending: dict[str, FlushStatus] = {}
 
-    def submit(self, part: Journal, recovered: bool = False) -> None:  # noqa: FBT001, FBT002 - `Vehicle` says it so
+    def submit(self, part: Journal) -> None:
         """Flush this part after those before it; returns at once.
 
         Args:
             part: Must have its end.
-            recovered: Whether another process wrote it, which has died.
         """
         trip = part.summary.trip
         name = object_name(trip, part.summary.part)
         with self._lock:
             self._pending[name] = FlushStatus(trip.vehicle, trip.id, part.summary.part, name)
-            self._parts.put((part, name, recovered))
+            self._parts.put((part, name))
             if self._thread is None:
                 # A daemon: the process need not wait for a store that does not answer, the journal has it all.
                 self._thread = threading.Thread(target=self._run, name="flush", daemon=True)
@@ -107,13 +106,13 @@ class Flusher:
 
     def _run(self) -> None:
         while True:
-            part, name, recovered = self._parts.get()
+            part, name = self._parts.get()
             try:
-                self._flush(part, name, recovered)
+                self._flush(part, name)
             except BaseException:  # noqa: BLE001 - what no retry covers must not end the thread, with the parts that come after
                 _log.exception("%s: its flush ended early; its journal stays for the next start", name)
 
-    def _flush(self, part: Journal, name: str, recovered: bool) -> None:  # noqa: FBT001 - as above
+    def _flush(self, part: Journal, name: str) -> None:
         try:
             stores: Stores = self._repeat(name, "waiting", self._stores_once)
             mp4 = stores.scratch / f"{video_uuid(part.summary.trip.id, part.summary.part)}.mp4"
@@ -122,7 +121,7 @@ class Flusher:
                 self._repeat(name, "encode", lambda: _encode(part, mp4))
                 self._repeat(name, "upload", lambda: stores.footage.put(name, mp4))
                 part.note_uploaded()
-            self._repeat(name, "rows", lambda: _save(part, stores, name if has_video else None, recovered=recovered))
+            self._repeat(name, "rows", lambda: _save(part, stores, name if has_video else None))
             mp4.unlink(missing_ok=True)
             self._repeat(name, "rows", part.remove)
             if has_video:
@@ -191,7 +190,7 @@ def _encode_into(making: Path, part: Journal) -> None:
         encode_black(making)
 
 
-def _save(part: Journal, stores: Stores, name: str | None, *, recovered: bool) -> None:
+def _save(part: Journal, stores: Stores, name: str | None) -> None:
     """One transaction: the part's video and rows if it has any, and its trip if this is the end of it."""
     summary = part.summary
     trip = summary.trip
@@ -204,7 +203,7 @@ def _save(part: Journal, stores: Stores, name: str | None, *, recovered: bool) -
             opened_at_ms=trip.opened_at_ms,
             ended_at_ms=trip.opened_at_ms + round(summary.progress.last_s * 1000),
             closed_by=summary.closed_by,
-            recovered=recovered,
+            recovered=part.recovered,
             frames=summary.progress.frames,
             flagged=summary.progress.flagged,
         )

@@ -56,6 +56,10 @@ class JournalInUseError(JournalError):
     """Another process holds the journal."""
 
 
+class EmptyJournalError(JournalError):
+    """Its process was killed as it made it, before anything was accepted; it is gone now."""
+
+
 @dataclass(slots=True)
 class Summary:
     """What a journal says, without its pictures.
@@ -106,10 +110,12 @@ class Journal:
 
     Attributes:
         summary: What it says so far.
+        recovered: Whether its end was noted by a process that died, or by nobody.
     """
 
     def __init__(self, path: Path, summary: Summary, file: BinaryIO | None, size: int) -> None:
         self.summary = summary
+        self.recovered = summary.ended is not None
         self._no_room = ""
         self._failure = ""
         self._path = path
@@ -135,12 +141,16 @@ class Journal:
 
         Raises:
             JournalInUseError: Its process lives.
+            EmptyJournalError: There was nothing in it.
             JournalError: It is none, or is cut off before its first record's end.
             OSError: It cannot be opened.
         """
         file = path.open("r+b", buffering=0)
         try:
             _lock(file)
+            if os.fstat(file.fileno()).st_size <= len(MAGIC):
+                path.unlink(missing_ok=True)
+                raise EmptyJournalError("holds nothing")  # noqa: TRY301 - closed below like any other
             summary, size = _scan(file)
             file.seek(0, os.SEEK_END)
             if torn := file.tell() - size:
@@ -168,6 +178,7 @@ class Journal:
 
     def end(self, closed_by: ClosedBy | None) -> None:
         """Nothing more comes: the trip is closed, or (None) goes on in another part."""
+        self.recovered = closed_by == "recovered"
         with self._lock:
             self.summary.add(self._append(Ended(closed_by)))
         self.sync()

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from actors.journal import (
     UNREADABLE,
+    EmptyJournalError,
     Journal,
     JournalInUseError,
     Summary,
@@ -109,11 +110,11 @@ class Vehicle:
         vehicle: Its UUID.
         config: See `VehicleConfig`.
         folder: Where its journals are.
-        flush: Takes a part that is complete, and whether another process wrote it.
+        flush: Takes a part that is complete.
     """
 
     def __init__(
-        self, vehicle: uuid.UUID, config: VehicleConfig, folder: Path, flush: Callable[[Journal, bool], None]
+        self, vehicle: uuid.UUID, config: VehicleConfig, folder: Path, flush: Callable[[Journal], None]
     ) -> None:
         self._vehicle = vehicle
         self._config = config
@@ -203,7 +204,7 @@ class Vehicle:
                 self._remember(trip.id, 0)
                 journal = self._begin(trip).journal
                 journal.end("recovered")
-                self._flush(journal, True)  # noqa: FBT003 - see `flush`
+                self._flush(journal)
 
     def sync(self) -> None:
         """Have the disk hold what the journal was given."""
@@ -243,7 +244,7 @@ class Vehicle:
                 continue
             if summary.ended is None:
                 journal.end("recovered" if journal is last[summary.trip.id] else None)
-            self._flush(journal, True)  # noqa: FBT003 - see `flush`
+            self._flush(journal)
             if journal in unfinished and summary.closed_by is None:
                 # It was full, and the beginning of its next part never reached the disk.
                 after = Journal.create(self._folder, summary.trip, summary.part + 1, summary.progress)
@@ -251,7 +252,7 @@ class Vehicle:
                     self._open = self._resume(after)
                 else:
                     after.end("recovered")
-                    self._flush(after, True)  # noqa: FBT003 - see `flush`
+                    self._flush(after)
 
         if newest is not None:
             self._answer_again(newest.summary)
@@ -265,6 +266,8 @@ class Vehicle:
                 yield Journal.open(path)
             except JournalInUseError as error:
                 _log.warning("%s is left alone: %s", path.name, error)
+            except EmptyJournalError:
+                _log.info("%s held nothing and is gone", path.name)
             except JournalError as error:
                 _log.error("%s %s; it is kept as %s", path.name, error, path.name + UNREADABLE)
                 with contextlib.suppress(OSError):  # on a disk that takes nothing it stays, and this is said again
@@ -379,7 +382,7 @@ class Vehicle:
         open_trip.journal = Journal.create(self._folder, open_trip.trip, full.summary.part + 1, open_trip.progress)
         open_trip.journal.sync()
         full.end(None)
-        self._flush(full, False)  # noqa: FBT003 - see `flush`
+        self._flush(full)
 
     def _close(self, closed_by: ClosedBy) -> None:
         if self._open is not None:
@@ -387,7 +390,7 @@ class Vehicle:
             self._remember(open_trip.trip.id, open_trip.progress.next_seq)
             self._note_calm_frames(open_trip)
             open_trip.journal.end(closed_by)
-            self._flush(open_trip.journal, closed_by == "recovered")
+            self._flush(open_trip.journal)
 
     def _note_calm_frames(self, open_trip: _OpenTrip) -> None:
         """Those since the last record; their count is right then."""

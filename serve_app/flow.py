@@ -201,10 +201,10 @@ class Flow:
         """Whether a trip of the vehicle is open, or something of it is under way."""
         return vehicle in self.intake.views() or self._scheduler.knows(vehicle)
 
-    def has_open(self, trip: Trip) -> bool:
-        """Whether this very trip is open."""
-        view = self.intake.views().get(trip.vehicle)
-        return view is not None and view.trip.id == trip.id
+    @property
+    def open_trips(self) -> set[uuid.UUID]:
+        """The trips that are open."""
+        return {view.trip.id for view in self.intake.views().values()}
 
     async def hand_over(self, patience_s: float) -> None:
         """Bring what is in the mailboxes to the actors, whose trips stay open for the next Gateway.
@@ -346,6 +346,8 @@ class Flow:
             self.intake.drop(vehicle, push.trip.id, "disk_full")
         for _ in range(reply.not_taken):
             self.intake.drop(vehicle, push.trip.id, "not_open")
+        if reply.not_taken and not push.closed_by:
+            self.intake.begin_again(push.trip)
         if push.closed_by:
             self._replies.pop(vehicle, None)
             self._pushed.pop(vehicle, None)

@@ -16,6 +16,7 @@ from ray.exceptions import ActorUnavailableError, RayActorError, RayError
 from ray.serve.handle import DeploymentHandle
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from actors.flush import FlushStatus
 from actors.journal import no_room
 from actors.vehicle import PushReply, VehicleConfig
 from actors.vehicle_actor import NAMESPACE, VehicleStatus, actor_name, start_vehicle
@@ -28,7 +29,7 @@ from serve_app.crashed import CrashedFrames
 from serve_app.flow import REPLICAS_TIMEOUT_S, Flow, FlowConfig
 from serve_app.loopback import keep_to_loopback
 from serve_app.probe import Probe
-from serve_app.recovery import Recovery, vehicles_with_journals
+from serve_app.recovery import Part, Recovery, parts_with_journals
 from serve_app.registrar import Registrar
 from serve_app.scheduler import Push
 from serve_app.settings import Address, Settings, process_settings
@@ -39,7 +40,6 @@ from serve_app.views import DetectorInfo, FlowHealth, FlushInfo, StreamInfo
 _log = logging.getLogger(__name__)
 
 INFO_TIMEOUT_S = 2.0
-NODE_TIMEOUT_S = 30.0
 HAND_OVER_S = 12.0
 """With what comes before and after, less than Serve's graceful_shutdown_timeout_s of 20: after that it kills."""
 
@@ -97,7 +97,7 @@ class Gateway:
             notes,
             adopt=self._flow.adopt,
             reopen=self._flow.reopen,
-            is_open=self._flow.has_open,
+            is_open=lambda trip: trip.id in self._flow.open_trips,
             is_busy=self._flow.has,
         )
         await self._recovery.adopt()
@@ -142,8 +142,8 @@ class Gateway:
         return self._flow.intake.close(vehicle, "operator")
 
     async def flushes(self) -> list[FlushInfo]:
-        """What is closed and not stored yet, of all living vehicles that answer."""
-        return await self._vehicles.flushes()
+        """What is closed and not stored yet, also where no actor says so."""
+        return await self._vehicles.flushes(lambda: self._flow.open_trips)
 
     async def drain(self, grace_s: float) -> int:
         """Take no frame any more and flush every trip; returns how many vehicles were left when the time was over."""
@@ -151,6 +151,8 @@ class Gateway:
         self._sweeping.cancel()
         self._mqtt.say_offline()
         left = await self._flow.drain(grace_s)
+        journals = await self._vehicles.journals(INFO_TIMEOUT_S)
+        left = max(left, len({vehicle for parts in journals.values() for vehicle, _, _ in parts}))
         await asyncio.to_thread(self._mqtt.stop)
         if self._embedded:
             await asyncio.to_thread(self._embedded.stop)
@@ -253,18 +255,33 @@ class RayVehicles:
             return None
         return status
 
-    async def flushes(self) -> list[FlushInfo]:
-        """What is closed and not stored yet."""
+    async def flushes(self, open_trips: Callable[[], set[uuid.UUID]]) -> list[FlushInfo]:
+        """What is closed and not stored yet: as the actors say, and where none answers, as the journals are named.
+
+        Args:
+            open_trips: Those that are open, and so not among them.
+        """
+        answered: set[uuid.UUID] = set()
 
         async def look(vehicle: uuid.UUID) -> list[FlushInfo]:
             try:
                 status = await self._look(vehicle, lambda actor: actor.status.remote(), INFO_TIMEOUT_S)
             except (LookupError, TimeoutError):
                 return []
+            answered.add(vehicle)
             return [FlushInfo(flush, status.node, status.pid) for flush in status.flushes]
 
+        # The journals first: one whose flush ends meanwhile is with an actor that answers.
+        journals = await self.journals(INFO_TIMEOUT_S)
         found = await asyncio.gather(*(look(vehicle) for vehicle in await self.living()))
-        return [flush for flushes in found for flush in flushes]
+        still_open = open_trips()
+        silent = [
+            FlushInfo(FlushStatus(vehicle, trip, part, object_name=""), node, pid=None)
+            for node, parts in journals.items()
+            for vehicle, trip, part in sorted(parts)
+            if vehicle not in answered and trip not in still_open
+        ]
+        return [*(flush for flushes in found for flush in flushes), *silent]
 
     async def alive(self) -> int:
         """How many are there, flushes under way included."""
@@ -297,28 +314,30 @@ class RayVehicles:
         actor: Any = await asyncio.to_thread(start)
         await actor.finish_left_behind.remote(trip)
 
-    async def journals(self) -> dict[uuid.UUID, str | None]:
-        """See `Actors.journals`; a node that does not answer is looked at the next time."""
-        found: dict[uuid.UUID, str | None] = {}
-        for node in await asyncio.to_thread(ray.nodes):
-            if not node["Alive"]:
-                continue
-            if node["NodeID"] == self._node:
-                here = await asyncio.to_thread(vehicles_with_journals, journal_folder())
-            else:
-                there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-                look: Any = ray.remote(num_cpus=0, max_retries=0)(_journals_here).options(scheduling_strategy=there)
-                try:
-                    here = await asyncio.wait_for(look.remote(), NODE_TIMEOUT_S)
-                except (RayError, TimeoutError) as error:
-                    _log.warning("node %s does not say what journals it has: %s", node["NodeID"], one_line(error))
-                    continue
-            found.update(dict.fromkeys(here, node["NodeID"]))
+    async def journals(self, timeout_s: float) -> dict[str, set[Part]]:
+        """See `Actors.journals`."""
+        nodes = [node["NodeID"] for node in await asyncio.to_thread(ray.nodes) if node["Alive"]]
+        found = await asyncio.gather(*(self._journals_on(node, timeout_s) for node in nodes))
+        return dict(zip(nodes, found, strict=True))
+
+    async def _journals_on(self, node: str, timeout_s: float) -> set[Part]:
+        if node == self._node:
+            return await asyncio.to_thread(_journals_here)
+        there = NodeAffinitySchedulingStrategy(node, soft=False)
+        look: Any = _JOURNALS_THERE.options(scheduling_strategy=there)
+        try:
+            found: set[Part] = await asyncio.wait_for(look.remote(), timeout_s)
+        except (RayError, TimeoutError) as error:
+            _log.warning("node %s does not say what journals it has: %s", node, one_line(error))
+            return set()
         return found
 
 
-def _journals_here() -> set[uuid.UUID]:
-    return vehicles_with_journals(journal_folder())
+def _journals_here() -> set[Part]:
+    return parts_with_journals(journal_folder())
+
+
+_JOURNALS_THERE: Any = ray.remote(num_cpus=0, max_retries=0)(_journals_here)
 
 
 def broker_address(settings: Settings) -> BrokerAddress:

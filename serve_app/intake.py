@@ -141,6 +141,14 @@ class Intake:
             self._emit(Item(stream.trip, closed_by=closed_by))
             return True
 
+    def begin_again(self, ended: Trip) -> None:
+        """Open another trip where this one is open here, since its vehicle's actor has ended it: its device goes on."""
+        with self._lock:
+            stream = self._streams.get(ended.vehicle)
+            is_open = stream is not None and stream.trip.id == ended.id
+        if is_open and self.close(ended.vehicle, "recovered"):
+            self._open(str(ended.vehicle).encode())
+
     def close_idle(self, timeout_s: float) -> list[uuid.UUID]:
         """End the trips that have had no frame for so long; returns their vehicles."""
         now_s = self._monotonic()

@@ -20,8 +20,13 @@ _log = logging.getLogger(__name__)
 ADOPT_TIMEOUT_S = 10.0
 """An actor that Ray is restarting just now answers within a few seconds; one that does not is asked again later."""
 SWEEP_S = 30.0
+NODE_TIMEOUT_S = 30.0
 AT_ONCE = 4
 """Vehicles that are started for their journals at the same time: each takes a process, and the living come first."""
+
+
+Part = tuple[uuid.UUID, uuid.UUID, int]
+"""Vehicle, trip and number of a part, as its journal is named."""
 
 
 class Actors(Protocol):
@@ -44,8 +49,8 @@ class Actors(Protocol):
         The actor is started if there is none.
         """
 
-    async def journals(self) -> dict[uuid.UUID, str | None]:
-        """The vehicles that have journals on some node, and the node."""
+    async def journals(self, timeout_s: float) -> dict[str, set[Part]]:
+        """The parts that have a journal, by Ray's id of their node; without nodes that do not answer in time."""
 
 
 class Recovery:
@@ -125,7 +130,8 @@ class Recovery:
         if self._unanswered:
             asked = frozenset(self._unanswered)
             await self._go_on(asked, only=asked)
-        places = await self._actors.journals()
+        journals = await self._actors.journals(NODE_TIMEOUT_S)
+        places = {vehicle: node for node, parts in journals.items() for vehicle, _, _ in parts}
         _, others = await asyncio.to_thread(self._notes.read)
         living = await self._actors.living()
         slots = asyncio.Semaphore(AT_ONCE)
@@ -147,6 +153,6 @@ class Recovery:
                 _log.warning("not finished, again in %.0f s: %s", SWEEP_S, one_line(error))
 
 
-def vehicles_with_journals(folder: Path) -> set[uuid.UUID]:
-    """The vehicles that have a journal in a folder."""
-    return {found[0] for path in left_behind(folder) if (found := named(path))}
+def parts_with_journals(folder: Path) -> set[Part]:
+    """The parts that have a journal in a folder."""
+    return {found for path in left_behind(folder) if (found := named(path))}

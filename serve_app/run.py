@@ -122,10 +122,11 @@ def environment(settings: Settings) -> Mapping[str, str]:
     defaults = {
         "RAY_USAGE_STATS_ENABLED": "0",
         "YOLO_AUTOINSTALL": "false",
-        # A trip is an actor and a process, a push is a task: Ray's head keeps 100,000 of each when they are over.
+        # A trip is an actor and a process, a push is a task: Ray's head keeps 100,000 and more of them.
         "RAY_maximum_gcs_destroyed_actor_cached_count": "100",
         "RAY_maximum_gcs_dead_worker_cached_count": "100",
         "RAY_task_events_max_num_task_in_gcs": "1000",
+        "RAY_task_events_max_dropped_task_attempts_tracked_per_job_in_gcs": "1000",
         "GRPC_VERBOSITY": "ERROR",  # else a line for every child that a process with gRPC threads starts
         # Everything of a Ray on one machine listens on loopback only (docs/adr/0003).
         **({} if os.environ.get("RAY_ADDRESS") else {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}),

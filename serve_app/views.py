@@ -51,14 +51,14 @@ class FlushInfo:
     """A part on its way to the stores, and who brings it.
 
     Args:
-        flush: Where it is.
-        node: Ray's id of the actor's node.
-        pid: The actor's process.
+        flush: Where it is; without a name of its object when only its journal is known.
+        node: Ray's id of the node that has its journal.
+        pid: The actor's process; None when no actor says that it works on it: the sweep will see to it.
     """
 
     flush: FlushStatus
     node: str
-    pid: int
+    pid: int | None
 
 
 @dataclass(frozen=True, slots=True)

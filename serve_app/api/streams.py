@@ -68,13 +68,15 @@ class FlushOut(BaseModel):
     vehicle: uuid.UUID
     trip: uuid.UUID
     part: int = Field(description="From 1; a long trip has several")
-    object: str = Field(description="What its MP4 is called in the store, if it has one")
+    object: str | None = Field(
+        description="What its MP4 is called in the store, if it has one; null while no actor says"
+    )
     step: str = Field(examples=["waiting", "encode", "upload", "rows"])
     attempt: int = Field(description="Of this step, from 1")
     last_error: str | None = Field(description="Why the attempt before this one failed")
     next_try_at: dt.datetime | None
-    node: str = Field(description="Ray's id of the actor's node")
-    pid: int = Field(description="The actor's process")
+    node: str = Field(description="Ray's id of the node that has its journal")
+    pid: int | None = Field(description="The actor's process; null while no actor answers for it")
 
 
 class HealthOut(BaseModel):
@@ -158,7 +160,7 @@ def _flush_out(info: FlushInfo) -> FlushOut:
         vehicle=flush.vehicle,
         trip=flush.trip,
         part=flush.part,
-        object=flush.object_name,
+        object=flush.object_name or None,
         step=flush.step,
         attempt=flush.attempt,
         last_error=flush.last_error,

@@ -6,7 +6,7 @@ import contextlib
 import datetime as dt
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -83,11 +83,20 @@ class Story:
         assert eventually(flows, timeout_s), "frames are not accepted again"
         self._recovered_s = time.monotonic()
 
-    def gateway_is_dead(self) -> None:
-        """Note what is accepted: the Gateway has just ended, alone or with everything else."""
+    def answered(self) -> dict[uuid.UUID, int]:
+        """How many flagged frames of each vehicle's open trip the Gateway has an answer for, just now."""
+        return {vehicle: self._accepted(vehicle) for vehicle in self.fleet.vehicles}
+
+    def gateway_is_dead(self, answered: Mapping[uuid.UUID, int]) -> None:
+        """Note what is accepted: the Gateway has just ended, alone or with everything else.
+
+        Args:
+            answered: Just before; the journals must hold as much.
+        """
         accepted = accepted_now(self.data_dir)
         for vehicle in self.fleet.vehicles:
             accepted[vehicle].update(self.world.rows(vehicle))
+            assert len(accepted[vehicle]) >= answered[vehicle], "what was answered is not in the journal"
         self._deaths.append(Death(time.monotonic(), accepted))
 
     def stream(self, vehicle: uuid.UUID) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import shutil
 import subprocess
 import time
@@ -37,6 +38,9 @@ def test_the_clock_is_set_back_an_hour(own_world: World, tmp_path: Path, teller:
         story.close()
         story.settle()
         for vehicle in story.fleet.vehicles:
+            [trip] = own_world.trips(vehicle)
+            behind = dt.datetime.now(dt.UTC).replace(tzinfo=None) - trip["created_at"]
+            assert behind > dt.timedelta(seconds=HOUR_S - 60), "the vehicle's process has seen the other clock"
             times = own_world.times(vehicle)
             heard_s = [one.at_s for one in story.fleet.relayed(vehicle) if one.number in times]
             lasted_s = (max(times.values()) - min(times.values())).total_seconds()

@@ -36,6 +36,7 @@ def test_the_footage_fills_the_disk(own_world: World, tmp_path: Path, teller: Te
         story.close()
         accounts = story.settle(every_picture=False)
         assert sum(len(one.stored.pictures) for one in accounts) > 0
+        assert _not_kept(own) == sum(len(one.must - set(one.stored.pictures)) for one in accounts) > 0
         assert eventually(lambda: _journal(own) == "ok")
 
 
@@ -56,12 +57,18 @@ def test_something_else_fills_the_disk(own_world: World, tmp_path: Path, teller:
             story.flows_again()
             assert eventually(lambda: _journal(own) == "ok")
         story.close()
-        story.settle(every_picture=False)
+        accounts = story.settle(every_picture=False)
+        assert _not_kept(own) == sum(len(one.must - set(one.stored.pictures)) for one in accounts) > 0
 
 
 def _journal(service: Service) -> str:
     health = service.json("/healthz")
     return str(health["journal"]) if health else ""
+
+
+def _not_kept(service: Service) -> int:
+    """Pictures that are counted as not kept."""
+    return int(service.json("/healthz")["refused"].get("disk_full", 0))
 
 
 def _fill(path: Path) -> None:

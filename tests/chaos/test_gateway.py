@@ -28,9 +28,11 @@ def test_the_gateway_is_killed_twice_in_one_trip(service: Service, tell: Tell) -
             for _ in range(2):
                 time.sleep(3)
                 [gateway] = replicas(service, "Gateway")
+                answered = story.answered()
+                assert all(answered.values())
                 with story.fault():
                     kill(gateway.pid)
-                    story.gateway_is_dead()
+                    story.gateway_is_dead(answered)
                 story.flows_again()
             time.sleep(2)
         story.close()
@@ -40,19 +42,22 @@ def test_the_gateway_is_killed_twice_in_one_trip(service: Service, tell: Tell) -
 def test_another_config_is_deployed_while_trips_are_open(own_world: World, tmp_path: Path, teller: Teller) -> None:
     with (
         running(tmp_path, config=CONFIG, **own_world.settings()) as own,
-        teller(own_world, own, "another config deployed, trips open") as story,
+        teller(own_world, own, "another config deployed, trips open", mark=slowly) as story,
     ):
         story.open()
         [gateway] = replicas(own, "Gateway")
         with story.fleet.driving():
+            answered = story.answered()
+            assert all(answered.values())
             with story.fault():
                 _deploy(own, max_batch_size=8)
                 assert eventually(lambda: not psutil.pid_exists(gateway.pid), 90), "the Gateway is replaced"
-                story.gateway_is_dead()
+                story.gateway_is_dead(answered)
             story.flows_again()
             time.sleep(2)
         story.close()
-        story.settle()
+        accounts = story.settle()
+        assert not any(one.given_up for one in accounts), "the old Gateway brings its mailboxes to the actors first"
 
 
 def _deploy(service: Service, **args: int) -> None:

@@ -23,9 +23,11 @@ def test_everything_is_killed_in_the_middle_of_trips(own_world: World, tmp_path:
         story.open()
         with story.fleet.driving():
             time.sleep(4)
+            answered = story.answered()
+            assert all(answered.values())
             with story.fault():
                 kill_everything(first)
-                story.gateway_is_dead()
+                story.gateway_is_dead(answered)
         with running(_folder(tmp_path, "second"), config=CONFIG, **settings) as story.service:
             story.settle()
             _all_closed_by(story, "recovered")
@@ -39,6 +41,8 @@ def test_everything_is_killed_while_trips_are_flushed(own_world: World, tmp_path
     ):
         story.open()
         story.fleet.drive(4)
+        answered = story.answered()
+        assert all(answered.values())
         with uploads_held(own_world):
             story.close()
             assert eventually(
@@ -46,7 +50,7 @@ def test_everything_is_killed_while_trips_are_flushed(own_world: World, tmp_path
             )
             with story.fault():
                 kill_everything(first)
-                story.gateway_is_dead()
+                story.gateway_is_dead(answered)
         with running(_folder(tmp_path, "second"), config=CONFIG, **settings) as story.service:
             story.settle()
             _all_closed_by(story, "device")

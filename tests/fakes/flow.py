@@ -80,8 +80,7 @@ class FakeVehicles:
         self.pushes.append((vehicle, push))
         one = self._vehicles.get(vehicle)
         if one is None:
-            keep = lambda part, _recovered: self.parts.append(part)  # noqa: E731
-            one = self._vehicles[vehicle] = Vehicle(vehicle, self._config, self.folder, keep)
+            one = self._vehicles[vehicle] = Vehicle(vehicle, self._config, self.folder, self.parts.append)
         return one.push(push.trip, push.frames, push.closed_by, after_part)
 
     async def status(self, vehicle: uuid.UUID) -> VehicleStatus | None:

@@ -12,9 +12,12 @@ import pymysql
 import pytest
 from playwright.sync_api import Page, sync_playwright
 
+from actors.journal import Journal
+from actors.journal_records import Progress
 from serve_app.simulator import load_source
 from serve_app.synthetic import FPS, Clip
 from tests import servers
+from tests.builders import trip
 from tests.serve.rows import check_condition, seqs
 from tests.serve.service import Devices, Service, sha256
 from tests.waiting import eventually
@@ -101,6 +104,19 @@ def test_a_trip_that_closes_while_database_and_storage_are_down_lands_when_they_
     assert eventually(lambda: service.json("/v1/flushes") == [])
     assert eventually(lambda: service.json("/healthz")["storage"] == "ok")
     assert service.get(f"/footage/{_name(video)}", Range="bytes=0-99")[0] == 206
+
+
+def test_a_journal_that_no_actor_works_on_is_shown_all_the_same(service: Service) -> None:
+    left = trip(4711)
+    folder = Path(service.environ["DATA_DIR"]) / "journal"
+    journal = Journal.create(folder, left, 1, Progress())  # held: the service cannot finish it
+    try:
+        [flush] = service.json("/v1/flushes")
+        assert (flush["vehicle"], flush["trip"], flush["part"]) == (str(left.vehicle), str(left.id), 1)
+        assert (flush["step"], flush["pid"], flush["object"]) == ("waiting", None, None)
+    finally:
+        journal.remove()
+    assert eventually(lambda: service.json("/v1/flushes") == [])
 
 
 def drive(

@@ -757,8 +757,7 @@ def test_a_vehicle_whose_open_stream_was_only_acknowledged_is_seen(run: Run) -> 
         assert w.flow.has(A)
         w.frame(0)
         await until(w.seqs)
-        assert w.flow.has_open(w.vehicles.pushes[0][1].trip)
-        assert not w.flow.has_open(trip(1))
+        assert w.flow.open_trips == {w.vehicles.pushes[0][1].trip.id}
 
     run(story)
 
@@ -880,5 +879,11 @@ def test_frames_that_came_after_the_end_of_their_trip_are_counted(run: Run) -> N
         w.frame(0)
         await until(lambda: w.flow.intake.refused)
         assert w.flow.intake.refused == {"not_open": 1}
+        assert trip(1).id not in w.flow.open_trips
+        w.frame(1)
+        await until(lambda: w.vehicles.pushes[-1][1].frames)
+        pushed = w.vehicles.pushes[-1][1]
+        assert pushed.trip.id in w.flow.open_trips, "its device goes on, in a trip of its own"
+        assert [seen.frame.jpeg for seen in pushed.frames] == [jpeg(1)]
 
     run(story)

@@ -253,7 +253,7 @@ def test_a_flush_that_is_killed_goes_on_where_it_was(world: World, step: str, mo
     step = "none any more"
 
     [path] = world.folder.glob("*.journal")
-    world.flusher.submit(Journal.open(path), recovered=True)
+    world.flusher.submit(Journal.open(path))
     while world.flusher.pending:
         assert world.idle.acquire(timeout=10)
 

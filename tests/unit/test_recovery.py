@@ -14,7 +14,7 @@ from actors.journal_records import Progress
 from actors.vehicle_actor import VehicleStatus
 from models.types import Trip
 from serve_app import recovery
-from serve_app.recovery import Recovery, vehicles_with_journals
+from serve_app.recovery import Part, Recovery, parts_with_journals
 from serve_app.trip_notes import TripNotes
 from tests.builders import trip, vehicle_id
 from tests.waiting import until
@@ -28,7 +28,7 @@ class FakeActors:
     def __init__(self) -> None:
         self.alive: dict[uuid.UUID, Trip | None] = {}
         self.silent: set[uuid.UUID] = set()
-        self.places: dict[uuid.UUID, str | None] = {}
+        self.places: dict[uuid.UUID, str] = {}
         self.failures: list[Exception] = []
         self.finished: list[tuple[uuid.UUID, str | None, Trip | None]] = []
 
@@ -54,10 +54,11 @@ class FakeActors:
             raise self.failures.pop(0)
         self.finished.append((vehicle, node, trip))
 
-    async def journals(self) -> dict[uuid.UUID, str | None]:
+    async def journals(self, timeout_s: float) -> dict[str, set[Part]]:
         """See `Actors.journals`."""
         await asyncio.sleep(0)
-        return self.places
+        assert timeout_s > 0
+        return {node: {(vehicle, trip().id, 1)} for vehicle, node in self.places.items()}
 
 
 class World:
@@ -213,9 +214,9 @@ def test_a_disk_that_takes_no_note_stops_nothing(tmp_path: Path, caplog: pytest.
     assert "is not noted" in caplog.text
 
 
-def test_vehicles_are_known_by_the_names_of_their_journals(tmp_path: Path) -> None:
+def test_parts_are_known_by_the_names_of_their_journals(tmp_path: Path) -> None:
     for one in (trip(1), trip(1, number=2), trip(2)):
         Journal.create(tmp_path, one, 1, Progress()).release()
     (tmp_path / "something.journal").touch()
     TripNotes(tmp_path, "this Ray").opened(trip(3))
-    assert vehicles_with_journals(tmp_path) == {A, B}
+    assert parts_with_journals(tmp_path) == {(one.vehicle, one.id, 1) for one in (trip(1), trip(1, number=2), trip(2))}

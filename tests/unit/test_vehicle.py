@@ -60,14 +60,14 @@ class Life:
         for journal in self.journals:
             journal.remove()
 
-    def _flush(self, journal: Journal, recovered: bool) -> None:  # noqa: FBT001 - as `Vehicle` calls it
+    def _flush(self, journal: Journal) -> None:
         summary = journal.summary
         assert summary.ended
         footage, alerts = tuple(journal.footage()), tuple(journal.alerts())
         assert (summary.pictures, summary.rows) == (len(footage), len(alerts))
         self.journals.append(journal)
         closed_by = summary.ended.closed_by
-        self.parts.append(Part(summary.trip, summary.part, footage, alerts, closed_by, recovered))
+        self.parts.append(Part(summary.trip, summary.part, footage, alerts, closed_by, journal.recovered))
 
 
 NewVehicle = Callable[..., tuple[Vehicle, list[Part]]]
@@ -312,7 +312,7 @@ def test_a_trip_is_never_gone_before_its_part_is_handed_over(tmp_path: Path) -> 
     def look() -> None:
         glimpses.append(vehicle.trip)
 
-    def flush(_part: Journal, _recovered: bool) -> None:  # noqa: FBT001 - as `Vehicle` calls it
+    def flush(_part: Journal) -> None:
         other = threading.Thread(target=look, daemon=True)
         other.start()
         other.join(0.05)  # it may wait for the lock, which is as good
@@ -467,6 +467,16 @@ def test_a_journal_that_cannot_be_read_is_kept_aside_and_the_trip_begins(tmp_pat
     assert path.with_name(path.name + ".unreadable").read_bytes() == b"something else altogether"
     vehicle.push(TRIP, [seen(0, "phone")], "device")
     assert footage_seqs(*life.parts) == [0]
+
+
+@pytest.mark.parametrize("cut_to", [0, 3, 8])
+def test_a_journal_that_was_only_just_made_is_gone_without_a_trace(tmp_path: Path, cut_to: int) -> None:
+    Journal.create(tmp_path, TRIP, 1, Progress()).release()
+    [path] = tmp_path.iterdir()
+    path.write_bytes(path.read_bytes()[:cut_to])
+    vehicle = Life(tmp_path).vehicle()
+    assert list(tmp_path.iterdir()) == []
+    assert vehicle.trip is None
 
 
 def test_a_journal_that_another_process_holds_is_left_alone_and_its_number_is_not_used_again(tmp_path: Path) -> None:
