@@ -22,6 +22,12 @@ def named(service: Service, title: str) -> list[psutil.Process]:
     return sorted(found, key=lambda process: process.create_time())
 
 
+def head(service: Service) -> list[psutil.Process]:
+    """Ray's own: its head with the dashboard, and Serve's controller."""
+    of_ours = ("ray::ServeReplica:", "ray::Vehicle", "ray::IDLE")
+    return [process for process in _all(service) if not _name(process).startswith(of_ours)]
+
+
 def kill(pid: int) -> None:
     """Without a word, as the kernel does when memory is short; one that has ended already is left at that."""
     try:
