@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import time
 import uuid
@@ -13,6 +14,7 @@ from typing import Any, Protocol
 from ray.exceptions import ActorUnavailableError, NodeDiedError, OutOfMemoryError, RayActorError, RayError
 from ray.serve.exceptions import RayServeException
 
+from actors.records import event_message
 from actors.vehicle import PushReply
 from actors.vehicle_actor import VehicleStatus
 from models.errors import one_line
@@ -146,6 +148,7 @@ class Flow:
         self._logged = OncePer(LOG_INTERVAL_S)
         self._replies: dict[uuid.UUID, PushReply] = {}
         self._pushed: dict[uuid.UUID, tuple[Trip, float]] = {}  # the open trip as its actor knows it, and since when
+        self._spelled: dict[uuid.UUID, str] = {}  # as the device wrote it last, for what is said at its trip's end
         self._handing_over = False
         self._loop = loop
         self._handed_on = 0  # items, counted under the intake's lock
@@ -357,6 +360,13 @@ class Flow:
             self._pushed[vehicle] = push.trip, time.monotonic()
         for text in reply.alerts:
             self._alert(vehicle, push.text, text)
+        if push.text:
+            self._spelled[vehicle] = push.text
+        for event in reply.events:  # said again when a push is repeated: under the same id
+            as_written = self._spelled.get(vehicle, str(vehicle))
+            self._broker.publish(f"event/{as_written}", json.dumps(event_message(event)))
+        if push.closed_by:
+            self._spelled.pop(vehicle, None)
         self._pump()
 
     def _alert(self, vehicle: uuid.UUID, as_written: str, text: str) -> None:
