@@ -266,9 +266,7 @@ def test_events_are_said_to_the_text_that_the_device_wrote(run: Run) -> None:
         await until(w.ended)
         await settle()
         said = [(topic, json.loads(payload), qos) for topic, payload, qos in w.broker.published if "event/" in topic]
-        assert [(topic, qos) for topic, _, qos in said] == [(f"event/{text}", 1)] * 2, (
-            "also at the end, without a frame"
-        )
+        assert [(topic, qos) for topic, _, qos in said] == [(f"event/{text}", 1)] * 2, "the last without a frame"
         assert said[0][1] == {
             "id": str(begun.uuid),
             "trip": str(trip(1).id),
