@@ -370,10 +370,9 @@ class _Vats:
 
     def holds(self, runs: Runs) -> _Holds | None:
         """See `_Rule.holds`."""
-        first_s = runs.since_rest_s(self._p.vats_reset_s)
-        if first_s is None or not runs.value or not runs.dense:
+        since_s = runs.since_rest_s(self._p.vats_reset_s, self._p.vats_window_s)
+        if since_s is None or not runs.value or not runs.dense:
             return None
-        since_s = max(first_s, runs.now_s - self._p.vats_window_s)
         away_s = round(runs.seconds(True, since_s), 6)  # noqa: FBT003 - a value of the signal
         return _Holds(since_s, self.name, "medium", away_s) if away_s >= self._p.vats_sum_s else None
 

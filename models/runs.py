@@ -107,13 +107,20 @@ class Runs:
                     return run.start_s
         return None
 
-    def since_rest_s(self, rest_s: float) -> float | None:
-        """When it was first true after it had last been false for `rest_s` without a break; None: not since then."""
+    def since_rest_s(self, rest_s: float, within_s: float) -> float | None:
+        """When it was first true after it had last been false for `rest_s`; None: not since then.
+
+        Args:
+            rest_s: Without being true meanwhile.
+            within_s: Look back no further.
+        """
         first_s = None
         rested_s = 0.0
         for run in reversed(self._runs):
+            if run.end_s <= self.now_s - within_s and run.end_s < self.now_s:
+                break
             if run.value is True:
-                first_s, rested_s = run.start_s, 0.0
+                first_s, rested_s = max(run.start_s, self.now_s - within_s), 0.0
             elif run.value is False:
                 rested_s += run.end_s - run.start_s
                 if rested_s >= rest_s:

@@ -7,14 +7,14 @@ import json
 import logging
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ray.exceptions import ActorUnavailableError, NodeDiedError, OutOfMemoryError, RayActorError, RayError
 from ray.serve.exceptions import RayServeException
 
-from actors.records import event_message
+from actors.records import EventRecord, event_message
 from actors.vehicle import PushReply
 from actors.vehicle_actor import VehicleStatus
 from models.errors import one_line
@@ -191,6 +191,7 @@ class Flow:
         self._replies[trip.vehicle] = PushReply((), progress.flagged, "resumed", part=status.part)
         for text in progress.texts:  # the answer that brought them may have been lost with the other Gateway
             self._alert(trip.vehicle, str(trip.vehicle), text)
+        self._say(progress.events)
         self.intake.adopt(trip, age_s=status.age_s, frames=progress.frames, next_seq=progress.next_seq + SEQ_GAP)
 
     def reopen(self, vehicle: uuid.UUID) -> None:
@@ -362,9 +363,7 @@ class Flow:
             self._alert(vehicle, push.text, text)
         if push.text:
             self._spelled[vehicle] = push.text
-        for event in reply.events:  # said again when a push is repeated: under the same id
-            as_written = self._spelled.get(vehicle, str(vehicle))
-            self._broker.publish(f"event/{as_written}", json.dumps(event_message(event)))
+        self._say(reply.events)
         if push.closed_by:
             self._spelled.pop(vehicle, None)
         self._pump()
@@ -372,6 +371,12 @@ class Flow:
     def _alert(self, vehicle: uuid.UUID, as_written: str, text: str) -> None:
         if self._alerts.due((vehicle, text), time.monotonic()):
             self._broker.publish(f"alert/{as_written}", text)
+
+    def _say(self, events: Sequence[EventRecord]) -> None:
+        """Publish them; the same may come again, under the same id."""
+        for event in events:
+            as_written = self._spelled.get(event.vehicle, str(event.vehicle))
+            self._broker.publish(f"event/{as_written}", json.dumps(event_message(event)))
 
     async def _repeat(self, call: Callable[[], Awaitable[PushReply]], what: str) -> PushReply:
         """Call until it is answered: an accepted frame or an end of a trip is never given up."""
