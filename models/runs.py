@@ -117,7 +117,7 @@ class Runs:
         first_s = None
         rested_s = 0.0
         for run in reversed(self._runs):
-            if run.end_s <= self.now_s - within_s and run.end_s < self.now_s:
+            if run.end_s < self.now_s - within_s:
                 break
             if run.value is True:
                 first_s, rested_s = max(run.start_s, self.now_s - within_s), 0.0
