@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import queue
 import threading
@@ -18,7 +19,7 @@ from tenacity import RetryCallState, Retrying, wait_exponential_jitter
 from actors.encode import NothingToEncodeError, encode_black, encode_mp4
 from actors.journal import Journal
 from actors.ports import Stores
-from actors.records import TripRecord, VideoRecord, object_name, video_uuid
+from actors.records import EventRecord, TripRecord, VideoRecord, object_name, video_uuid
 from models.errors import one_line
 
 _log = logging.getLogger(__name__)
@@ -207,4 +208,17 @@ def _save(part: Journal, stores: Stores, name: str | None) -> None:
             frames=summary.progress.frames,
             flagged=summary.progress.flagged,
         )
-    stores.metrics.save(video, part.alerts() if video else (), record)
+    events = [_in_video(event, part, video) for event in summary.events.values()]
+    stores.metrics.save(video, part.alerts() if video else (), record, events)
+
+
+def _in_video(event: EventRecord, part: Journal, video: VideoRecord | None) -> EventRecord:
+    """The event with where the part's video shows it, if it does."""
+    first_s, last_s = part.summary.first_s, part.summary.last_s
+    if video is None or first_s is None or last_s is None:
+        return event
+    started_s = (event.started_ms - part.summary.trip.opened_at_ms) / 1000
+    ended_s = math.inf if event.ended_ms is None else (event.ended_ms - part.summary.trip.opened_at_ms) / 1000
+    if started_s > last_s or ended_s < first_s:
+        return event
+    return replace(event, video=video.uuid, offset_s=round(max(0.0, started_s - first_s), 3))

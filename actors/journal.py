@@ -19,7 +19,7 @@ import logging
 import os
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO, Self
 from uuid import UUID
@@ -36,7 +36,7 @@ from actors.journal_records import (
     packed,
     read_records,
 )
-from actors.records import AlertRecord
+from actors.records import AlertRecord, EventRecord
 from models.types import ClosedBy, Frame, Trip
 
 _log = logging.getLogger(__name__)
@@ -71,6 +71,9 @@ class Summary:
         footage_bytes: JPEG bytes in it.
         pictures: Frames in it.
         rows: Alert rows in it.
+        events: Events that changed in it, as last known, by their UUID.
+        first_s: Capture time of its first picture.
+        last_s: And of its last.
         ended: Its end, if it has one.
         uploaded: Whether its MP4 is stored.
     """
@@ -81,6 +84,9 @@ class Summary:
     footage_bytes: int = 0
     pictures: int = 0
     rows: int = 0
+    events: dict[UUID, EventRecord] = field(default_factory=dict)
+    first_s: float | None = None
+    last_s: float | None = None
     ended: Ended | None = None
     uploaded: bool = False
 
@@ -96,6 +102,10 @@ class Summary:
             self.footage_bytes += sum(len(frame.jpeg) for frame in record.footage)
             self.pictures += len(record.footage)
             self.rows += len(record.alerts)
+            self.events.update({event.uuid: event for event in record.progress.events})
+            for frame in record.footage:
+                self.first_s = frame.captured_s if self.first_s is None else self.first_s
+                self.last_s = frame.captured_s
         elif isinstance(record, Ended):
             self.ended = record
         elif isinstance(record, Uploaded):

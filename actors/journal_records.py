@@ -12,7 +12,7 @@ from uuid import UUID
 import google_crc32c
 import msgpack
 
-from actors.records import AlertRecord
+from actors.records import AlertRecord, EventRecord
 from models.types import ClosedBy, Frame, Trip
 
 MAGIC = b"DMSJRNL1"
@@ -35,6 +35,7 @@ class Progress:
         until_s: See `FootageRing.until_s`.
         policy: See `Policy.snapshot`.
         texts: What the last push was answered to alert to: if the answer was lost, its repeat wants the same.
+        events: What the last push changed of events; likewise.
     """
 
     next_seq: int = 0
@@ -44,6 +45,7 @@ class Progress:
     until_s: float | None = None
     policy: dict[str, Any] | None = None
     texts: tuple[str, ...] = ()
+    events: tuple[EventRecord, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,12 +136,26 @@ def _progress(progress: Progress) -> list[Any]:
     return [
         *(progress.next_seq, progress.frames, progress.flagged),
         *(progress.last_s, progress.until_s, progress.policy, list(progress.texts)),
+        [_event(event) for event in progress.events],
     ]
 
 
 def _progress_of(fields: list[Any]) -> Progress:
-    next_seq, frames, flagged, last_s, until_s, policy, texts = fields
-    return Progress(next_seq, frames, flagged, last_s, until_s, policy, tuple(texts))
+    next_seq, frames, flagged, last_s, until_s, policy, texts, *more = fields
+    events = tuple(_event_of(event) for event in (more[0] if more else ()))  # journals before there were events
+    return Progress(next_seq, frames, flagged, last_s, until_s, policy, tuple(texts), events)
+
+
+def _event(event: EventRecord) -> list[Any]:
+    return [
+        *(event.uuid.bytes, event.vehicle.bytes, event.trip.bytes, event.kind, event.severity),
+        *(event.started_ms, event.ended_ms, dict(event.peak), event.coverage, event.policy, event.models),
+    ]
+
+
+def _event_of(fields: list[Any]) -> EventRecord:
+    one, vehicle, trip, *rest = fields
+    return EventRecord(UUID(bytes=one), UUID(bytes=vehicle), UUID(bytes=trip), *rest)
 
 
 def _alert_values(one: AlertRecord) -> tuple[Any, ...]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from actors.records import AlertRecord, TripRecord, VideoRecord
+from actors.records import AlertRecord, EventRecord, TripRecord, VideoRecord
 
 
 class FootageStore(Protocol):
@@ -35,11 +35,18 @@ class MetricsStore(Protocol):
             sqlalchemy.exc.SQLAlchemyError: The database did not do it. May be tried again.
         """
 
-    def save(self, video: VideoRecord | None, alerts: Sequence[AlertRecord], trip: TripRecord | None = None) -> None:
-        """Write the video with its alerts, the trip and, if unknown, their vehicle in one transaction.
+    def save(
+        self,
+        video: VideoRecord | None,
+        alerts: Sequence[AlertRecord],
+        trip: TripRecord | None = None,
+        events: Sequence[EventRecord] = (),
+    ) -> None:
+        """Write the video with its alerts, the trip, events and, if unknown, their vehicle in one transaction.
 
         Videos and alerts that are there stay. A trip that is there has its end replaced if this
-        one has no fewer frames: it has gone on since.
+        one has no fewer frames: it has gone on since. An event that is there becomes what this one says, but stays in
+        its video, and is over if it was; the end of a trip ends its events.
 
         Raises:
             sqlalchemy.exc.SQLAlchemyError: Nothing was written. May be tried again.

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID, uuid5
 
-from models.types import ClosedBy, Trip
+from models.types import ClosedBy, EventKind, Severity, Trip
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,65 @@ class TripRecord:
     flagged: int
 
 
+@dataclass(frozen=True, slots=True)
+class EventRecord:
+    """One row of `dms_events`, as it is last known.
+
+    Args:
+        uuid: Derived from trip and number of the event; what it becomes keeps it.
+        vehicle: The vehicle's UUID.
+        trip: The trip's.
+        kind: See docs/events.md.
+        severity: The highest so far.
+        started_ms: Capture time, milliseconds since 1970 UTC.
+        ended_ms: Likewise; None while it runs.
+        peak: Its worst, by what was measured.
+        coverage: Share of its time in which something was known, 0..1.
+        policy: Name and version of the profile.
+        models: Names of the models, with the hash of the weights.
+        video: UUID of the video in which it begins; None when there is none (yet).
+        offset_s: Seconds into that.
+    """
+
+    uuid: UUID
+    vehicle: UUID
+    trip: UUID
+    kind: EventKind
+    severity: Severity
+    started_ms: int
+    ended_ms: int | None
+    peak: Mapping[str, float]
+    coverage: float
+    policy: str
+    models: str
+    video: UUID | None = None
+    offset_s: float | None = None
+
+
+def event_message(event: EventRecord) -> dict[str, Any]:
+    """The event as the contract's JSON (section 6), and its models."""
+    return {
+        "id": str(event.uuid),
+        "trip": str(event.trip),
+        "vehicle": str(event.vehicle),
+        "kind": event.kind,
+        "severity": event.severity,
+        "started_at": _iso(event.started_ms),
+        "ended_at": None if event.ended_ms is None else _iso(event.ended_ms),
+        "peak": dict(event.peak),
+        "coverage": event.coverage,
+        "policy": event.policy,
+        "models": event.models,
+        "video": str(event.video) if event.video else None,
+        "offset_s": event.offset_s,
+    }
+
+
+def _iso(time_ms: int) -> str:
+    when = dt.datetime.fromtimestamp(time_ms // 1000, dt.UTC) + dt.timedelta(milliseconds=time_ms % 1000)
+    return when.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
 def object_name(trip: Trip, part: int) -> str:
     """The name of part `part` (from 1) of a trip's footage: `{UTC day it opened}/{vehicle}-{trip}[-{part}].mp4`."""
     day = dt.datetime.fromtimestamp(trip.opened_at_ms / 1000, dt.UTC).date()
@@ -88,3 +149,8 @@ def video_uuid(trip_id: UUID, part: int) -> UUID:
 def alert_uuid(trip_id: UUID, seq: int) -> UUID:
     """The `alerts.uuid` of frame `seq` of a trip."""
     return uuid5(trip_id, f"alert/{seq}")
+
+
+def event_uuid(trip_id: UUID, number: int) -> UUID:
+    """The `dms_events.uuid` of event `number` (from 1) of a trip."""
+    return uuid5(trip_id, f"event/{number}")

@@ -7,7 +7,7 @@ import logging
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from actors.journal import (
@@ -20,8 +20,9 @@ from actors.journal import (
     named,
 )
 from actors.journal_records import JournalError, Progress, Taken
-from actors.records import AlertRecord, alert_uuid
+from actors.records import AlertRecord, EventRecord, alert_uuid, event_uuid
 from models.errors import one_line
+from models.events import Event
 from models.footage import FootageRing
 from models.policy import FrameMetrics, Policy
 from models.profiles import PROFILES, ProfileName
@@ -72,6 +73,7 @@ class PushReply:
 
     Args:
         alerts: The texts that hold at its flagged frames, each once; the Gateway leaves out what it said lately.
+        events: Events that began, got worse or ended with it.
         flagged: Flagged frames of the trip so far.
         driver_state: What the last frame showed, in words.
         not_kept: Pictures of this push that the disk had no room for.
@@ -87,6 +89,7 @@ class PushReply:
     not_taken: int = 0
     part: int = 0
     journal: str = ""
+    events: tuple[EventRecord, ...] = ()
 
 
 @dataclass(slots=True)
@@ -98,6 +101,7 @@ class _OpenTrip:
     progress: Progress
     resumed: bool = False  # from a journal, and nobody has pushed to it since
     noted_s: float = 0.0  # capture time of the last record
+    models: str = ""  # that said what is known of it
 
 
 class Vehicle:
@@ -144,23 +148,24 @@ class Vehicle:
             after_part: The last part that the Gateway heard of. Should this process know nothing of the trip, because
                 its journal is on a node that is gone, it must not use that part's name again.
         """
-        key = (trip.id, frames[-1].frame.seq, closed_by) if frames else None
+        key = (trip.id, frames[-1].frame.seq if frames else None, closed_by) if frames or closed_by else None
         with self._lock:
             if key and self._last_push and self._last_push[0] == key:
                 return self._last_push[1]
             if trip.id in self._closed:
                 return self._too_late(trip, frames)
+            before: tuple[EventRecord, ...] = ()
             if self._open is not None and self._open.trip.id != trip.id:
-                self._close("recovered" if self._open.resumed else "orphaned")
+                before = self._close("recovered" if self._open.resumed else "orphaned")
             if self._open is None:
                 self._open = self._again(trip) or self._begin(trip, after_part)
             open_trip = self._open
             open_trip.resumed = False
             reply = self._take(open_trip, frames)
+            after = self._close(closed_by) if closed_by is not None else ()
+            reply = replace(reply, events=(*before, *reply.events, *after))
             self._last_push = (key, reply)
-            if closed_by is not None:
-                self._close(closed_by)
-            elif open_trip.journal.summary.footage_bytes >= self._config.footage_max_bytes:
+            if closed_by is None and open_trip.journal.summary.footage_bytes >= self._config.footage_max_bytes:
                 self._next_part(open_trip)
             return reply
 
@@ -285,9 +290,9 @@ class Vehicle:
     def _answer_again(self, summary: Summary) -> None:
         """Maybe the last answer was lost with the process: if its push is repeated, its alerts must be heard."""
         if self._open is not None and self._open.trip.id == summary.trip.id:
-            reply = self._reply(self._open, summary.progress.texts)
+            reply = replace(self._reply(self._open, summary.progress.texts), events=summary.progress.events)
         else:
-            reply = PushReply(summary.progress.texts, summary.progress.flagged, "")
+            reply = PushReply(summary.progress.texts, summary.progress.flagged, "", events=summary.progress.events)
         self._last_push = (summary.trip.id, summary.progress.next_seq - 1, summary.closed_by), reply
 
     def _too_late(self, trip: Trip, frames: Sequence[SeenFrame]) -> PushReply:
@@ -331,7 +336,7 @@ class Vehicle:
                     self._step(open_trip, seen, step)
         finally:  # also when one of them cannot be understood: those before it have been taken
             not_kept = self._note(open_trip, step)
-        return self._reply(open_trip, tuple(step.texts), not_kept)
+        return replace(self._reply(open_trip, tuple(step.texts), not_kept), events=tuple(step.events))
 
     def _step(self, open_trip: _OpenTrip, seen: SeenFrame, step: _Step) -> None:
         frame = seen.frame
@@ -342,6 +347,8 @@ class Vehicle:
         if metrics.flagged:
             step.alerts.append(_alert_record(open_trip.trip, frame, metrics))
         step.texts |= dict.fromkeys((*metrics.labels, *metrics.conditions))
+        open_trip.models = seen.observation.models
+        step.events += _event_records(open_trip, metrics.events)
 
     def _note(self, open_trip: _OpenTrip, step: _Step) -> int:
         """Write what a push left, if anything; how many of its pictures could not be kept."""
@@ -356,8 +363,9 @@ class Vehicle:
             until_s=open_trip.ring.until_s,
             policy=open_trip.policy.snapshot(),
             texts=tuple(step.texts),
+            events=tuple(step.events),
         )
-        matters = step.footage or step.alerts or step.was_running or open_trip.policy.running
+        matters = step.footage or step.alerts or step.events or step.was_running or open_trip.policy.running
         if not matters and step.last.captured_s - open_trip.noted_s < CALM_RECORD_S:
             return 0
         open_trip.noted_s = step.last.captured_s
@@ -384,13 +392,19 @@ class Vehicle:
         full.end(None)
         self._flush(full)
 
-    def _close(self, closed_by: ClosedBy) -> None:
-        if self._open is not None:
-            open_trip, self._open = self._open, None
-            self._remember(open_trip.trip.id, open_trip.progress.next_seq)
-            self._note_calm_frames(open_trip)
-            open_trip.journal.end(closed_by)
-            self._flush(open_trip.journal)
+    def _close(self, closed_by: ClosedBy) -> tuple[EventRecord, ...]:
+        """End the open trip; the events that end with it."""
+        if self._open is None:
+            return ()
+        open_trip, self._open = self._open, None
+        self._remember(open_trip.trip.id, open_trip.progress.next_seq)
+        ended = tuple(_event_records(open_trip, open_trip.policy.end()))
+        if ended:
+            open_trip.progress = replace(open_trip.progress, events=(*open_trip.progress.events, *ended))
+        self._note_calm_frames(open_trip)
+        open_trip.journal.end(closed_by)
+        self._flush(open_trip.journal)
+        return ended
 
     def _note_calm_frames(self, open_trip: _OpenTrip) -> None:
         """Those since the last record; their count is right then."""
@@ -413,9 +427,28 @@ class _Step:
     footage: list[Frame] = field(default_factory=list)
     alerts: list[AlertRecord] = field(default_factory=list)
     texts: dict[str, None] = field(default_factory=dict)
+    events: list[EventRecord] = field(default_factory=list)
 
     def next_seq(self, before: Progress) -> int:
         return self.last.seq + 1 if self.last else before.next_seq
+
+
+def _event_records(open_trip: _OpenTrip, events: Sequence[Event]) -> Iterator[EventRecord]:
+    opened_at_ms = open_trip.trip.opened_at_ms
+    for event in events:
+        yield EventRecord(
+            uuid=event_uuid(open_trip.trip.id, event.number),
+            vehicle=open_trip.trip.vehicle,
+            trip=open_trip.trip.id,
+            kind=event.kind,
+            severity=event.severity,
+            started_ms=opened_at_ms + round(event.started_s * 1000),
+            ended_ms=None if event.ended_s is None else opened_at_ms + round(event.ended_s * 1000),
+            peak=event.peak,
+            coverage=event.coverage,
+            policy=open_trip.policy.name,
+            models=open_trip.models,
+        )
 
 
 def _alert_record(trip: Trip, frame: Frame, metrics: FrameMetrics) -> AlertRecord:

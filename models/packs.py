@@ -19,6 +19,7 @@ class FacePack:
         mesh: Face mesh; its points number as MediaPipe's canonical face mesh.
         eyes: Eye refiner, 64x64, 71 contour points; None: the mesh sees the eyelids well enough.
         ear_closed_below: Eye aspect ratio below which this pack's eyes are closed.
+        ear_open: Eye aspect ratio of open eyes, median.
         mar_open_above: Mouth aspect ratio above which the mouth is open as in a yawn.
     """
 
@@ -29,6 +30,7 @@ class FacePack:
     mesh: str
     eyes: str | None
     ear_closed_below: float
+    ear_open: float
     mar_open_above: float
 
 
@@ -46,6 +48,7 @@ _LANDMARKER = FacePack(
     mesh="face_landmarks_detector.tflite",
     eyes=None,
     ear_closed_below=0.13,
+    ear_open=0.34,
     mar_open_above=1.0,
 )
 
@@ -60,6 +63,7 @@ _MESH_AND_IRIS = FacePack(
     mesh="face_landmark.tflite",
     eyes="iris_landmark.tflite",
     ear_closed_below=0.20,
+    ear_open=0.36,
     mar_open_above=1.0,
 )
 

@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from models.packs import PACKS
+from models.events import FLAGGING, Event, Events, Signs
 from models.profiles import Profile
-from models.types import Condition, Face, Label, Observation
+from models.senses import Reading, Senses
+from models.types import Condition, Label, Observation
+
+SMOKING: frozenset[Label] = frozenset({"cigarette", "smoke", "vape"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +25,8 @@ class FrameMetrics:
         yawning_duration_s: How long the mouth has been open; likewise.
         focus_duration_s: How long the head has been away; likewise.
         labels: The objects seen in it, alphabetical, each once.
+        events: Those that began, got worse or ended with it.
+        event_flags: Whether an event of severity medium or above runs.
     """
 
     ear: float
@@ -30,6 +35,8 @@ class FrameMetrics:
     yawning_duration_s: float
     focus_duration_s: float
     labels: tuple[Label, ...]
+    events: tuple[Event, ...] = ()
+    event_flags: bool = False
 
     @property
     def conditions(self) -> tuple[Condition, ...]:
@@ -44,14 +51,16 @@ class FrameMetrics:
     @property
     def flagged(self) -> bool:
         """Whether the frame belongs into the footage."""
-        return bool(self.labels or self.conditions)
+        return bool(self.labels or self.conditions or self.event_flags)
 
 
 class Policy:
-    """The conditions of one driver over one trip; every vehicle has its own."""
+    """The conditions and events of one driver over one trip; every vehicle has its own."""
 
     def __init__(self, profile: Profile) -> None:
         self._profile = profile
+        self._senses = Senses(profile)
+        self._events = Events(profile)
         self._since_s: dict[Condition, float] = {}
         self._last_frame_s: float | None = None
         self._last_face_s: float | None = None
@@ -72,6 +81,7 @@ class Policy:
         self._last_frame_s = captured_s
 
         face = observation.face
+        reading: Reading | None = None
         self._faceless += face is None
         lost = self._last_face_s is None or _passed_s(self._last_face_s, captured_s) >= self._profile.face_lost_s
         if lost and self._faceless > 1:  # one of them says nothing, however far apart frames are
@@ -79,7 +89,9 @@ class Policy:
         if face is not None:
             self._faceless = 0
             self._last_face_s = captured_s
-            self._take(face, captured_s)
+            reading = self._senses.read(face, captured_s)
+            self._take(reading, captured_s)
+        events = self._events.step(_signs(reading, observation), captured_s)
 
         return FrameMetrics(
             ear=face.ear if face else 0.0,
@@ -88,12 +100,23 @@ class Policy:
             yawning_duration_s=self._lasted_s("yawning", captured_s),
             focus_duration_s=self._lasted_s("not focus", captured_s),
             labels=tuple(sorted({d.label for d in observation.detections})),
+            events=events,
+            event_flags=any(event.severity in FLAGGING for event in self._events.running),
         )
+
+    def end(self) -> tuple[Event, ...]:
+        """The trip is over: the events that ran until its last frame."""
+        return self._events.end()
+
+    @property
+    def name(self) -> str:
+        """Name and version of the profile, as `default@1`."""
+        return f"{self._profile.name}@{self._profile.version}"
 
     @property
     def running(self) -> bool:
         """Whether a condition holds now, so that the frames to come depend on those before."""
-        return bool(self._since_s)
+        return bool(self._since_s) or self._events.restless
 
     def snapshot(self) -> dict[str, Any]:
         """What `restore` needs to go on from here: numbers and text only."""
@@ -102,6 +125,8 @@ class Policy:
             "last_frame_s": self._last_frame_s,
             "last_face_s": self._last_face_s,
             "faceless": self._faceless,
+            "senses": self._senses.snapshot(),
+            "events": self._events.snapshot(),
         }
 
     def restore(self, snapshot: Mapping[str, Any]) -> None:
@@ -110,6 +135,8 @@ class Policy:
         self._last_frame_s = snapshot["last_frame_s"]
         self._last_face_s = snapshot["last_face_s"]
         self._faceless = snapshot["faceless"]
+        self._senses.restore(snapshot["senses"])
+        self._events.restore(snapshot["events"])
 
     @property
     def state(self) -> str:
@@ -117,15 +144,14 @@ class Policy:
         if self._last_face_s is None or self._faceless:
             return "no face"
         words: dict[Condition, str] = {"sleeping": "eyes closed", "yawning": "mouth open", "not focus": "head away"}
-        return ", ".join(words[name] for name in words if name in self._since_s) or "attentive"
+        calm = "calibrating" if self._senses.calibrating else "attentive"
+        return ", ".join(words[name] for name in words if name in self._since_s) or calm
 
-    def _take(self, face: Face, captured_s: float) -> None:
-        pack = PACKS[face.pack]
-        away = abs(face.yaw_deg) > self._profile.yaw_away_deg or abs(face.pitch_deg) > self._profile.pitch_away_deg
+    def _take(self, reading: Reading, captured_s: float) -> None:
         holds: dict[Condition, bool] = {
-            "sleeping": face.ear < pack.ear_closed_below,
-            "yawning": face.mar > pack.mar_open_above,
-            "not focus": away,
+            "sleeping": bool(reading.eyes_closed),
+            "yawning": reading.mouth_open,
+            "not focus": reading.head_away,
         }
         for name, now in holds.items():
             if now:
@@ -141,3 +167,16 @@ class Policy:
 def _passed_s(start_s: float, end_s: float) -> float:
     # 2.3 - 1.3 is a little less than 1.0: frames at a fixed rate would count a frame late, depending on when it began
     return round(end_s - start_s, 6)
+
+
+def _signs(reading: Reading | None, observation: Observation) -> Signs:
+    labels = {detection.label for detection in observation.detections}
+    return Signs(
+        eyes_closed=reading.eyes_closed if reading else None,
+        head_away=reading.head_away if reading else None,
+        mouth_open=reading.mouth_open if reading else None,
+        no_face=reading is None,
+        phone="phone" in labels,
+        smoking=bool(labels & SMOKING),
+        drinking="bottle" in labels,
+    )

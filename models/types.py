@@ -12,6 +12,26 @@ Label = Literal["bottle", "cigarette", "phone", "smoke", "vape"]
 Condition = Literal["sleeping", "yawning", "not focus"]
 """The per-frame conditions, by the text that `alert/{uuid}` says."""
 
+EventKind = Literal[
+    "microsleep",
+    "sleep",
+    "unresponsive",
+    "drowsy",
+    "yawn",
+    "yawning_repeated",
+    "distraction_long",
+    "distraction_vats",
+    "phone_use",
+    "smoking",
+    "drinking",
+    "no_face",
+    "camera_blind",
+]
+"""The kinds of events, see `models.events`."""
+
+Severity = Literal["info", "medium", "high", "critical"]
+"""In rising order; the contract has no `low`, so smoking is `info`."""
+
 PackName = Literal["landmarker-478", "mesh-468-iris"]
 """The two sets of face models, see `models.packs`."""
 
@@ -82,10 +102,17 @@ class Face:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What both models say of one frame; `face` is None when there is none, which is a result and no error."""
+    """What both models say of one frame.
+
+    Args:
+        detections: The objects in it.
+        face: The driver's; None when there is none, which is a result and no error.
+        models: Which models said so, with the hash of the weights.
+    """
 
     detections: tuple[Detection, ...] = ()
     face: Face | None = None
+    models: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,9 +73,11 @@ class Models:
     Args:
         face: The face stage.
         objects: The object model; None: it sees none.
+        names: What to call both, in every observation.
     """
 
-    def __init__(self, face: FaceStage, objects: ObjectStage | None) -> None:
+    def __init__(self, face: FaceStage, objects: ObjectStage | None, names: str = "") -> None:
+        self._names = names
         self._face = face
         self._objects = objects
         self._decoders = ThreadPoolExecutor(DECODE_THREADS, thread_name_prefix="decode")
@@ -126,7 +128,7 @@ class Models:
         faces = iter(self._face.observe(readable))
         detections = iter(self._objects.detect(readable) if self._objects else [()] * len(readable))
         return [
-            picture if isinstance(picture, Unreadable) else Observation(next(detections), next(faces))
+            picture if isinstance(picture, Unreadable) else Observation(next(detections), next(faces), self._names)
             for picture in pictures
         ]
 
@@ -154,7 +156,8 @@ def load_models(config: DetectorConfig) -> tuple[Models, DetectorInfo]:
             confidence=config.object_confidence,
         )
     info = DetectorInfo(objects.name if objects else "none", files.face_pack.name)
-    return Models(FaceModel(pack=files.face_pack, folder=files.face_folder), objects), info
+    face = FaceModel(pack=files.face_pack, folder=files.face_folder)
+    return Models(face, objects, f"{info.object_model} {info.face_model}"), info
 
 
 def _model_files(config: DetectorConfig) -> ModelFiles:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ray.exceptions import ActorUnavailableError, NodeDiedError, OutOfMemoryError, RayActorError, RayError
 from ray.serve.exceptions import RayServeException
 
+from actors.records import EventRecord, event_message
 from actors.vehicle import PushReply
 from actors.vehicle_actor import VehicleStatus
 from models.errors import one_line
@@ -146,6 +148,7 @@ class Flow:
         self._logged = OncePer(LOG_INTERVAL_S)
         self._replies: dict[uuid.UUID, PushReply] = {}
         self._pushed: dict[uuid.UUID, tuple[Trip, float]] = {}  # the open trip as its actor knows it, and since when
+        self._spelled: dict[uuid.UUID, str] = {}  # as the device wrote it last, for what is said at its trip's end
         self._handing_over = False
         self._loop = loop
         self._handed_on = 0  # items, counted under the intake's lock
@@ -188,6 +191,7 @@ class Flow:
         self._replies[trip.vehicle] = PushReply((), progress.flagged, "resumed", part=status.part)
         for text in progress.texts:  # the answer that brought them may have been lost with the other Gateway
             self._alert(trip.vehicle, str(trip.vehicle), text)
+        self._say(progress.events)
         self.intake.adopt(trip, age_s=status.age_s, frames=progress.frames, next_seq=progress.next_seq + SEQ_GAP)
 
     def reopen(self, vehicle: uuid.UUID) -> None:
@@ -357,11 +361,22 @@ class Flow:
             self._pushed[vehicle] = push.trip, time.monotonic()
         for text in reply.alerts:
             self._alert(vehicle, push.text, text)
+        if push.text:
+            self._spelled[vehicle] = push.text
+        self._say(reply.events)
+        if push.closed_by:
+            self._spelled.pop(vehicle, None)
         self._pump()
 
     def _alert(self, vehicle: uuid.UUID, as_written: str, text: str) -> None:
         if self._alerts.due((vehicle, text), time.monotonic()):
             self._broker.publish(f"alert/{as_written}", text)
+
+    def _say(self, events: Sequence[EventRecord]) -> None:
+        """Publish them; the same may come again, under the same id."""
+        for event in events:
+            as_written = self._spelled.get(event.vehicle, str(event.vehicle))
+            self._broker.publish(f"event/{as_written}", json.dumps(event_message(event)))
 
     async def _repeat(self, call: Callable[[], Awaitable[PushReply]], what: str) -> PushReply:
         """Call until it is answered: an accepted frame or an end of a trip is never given up."""

@@ -9,6 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from actors.records import EventRecord, event_uuid
 from actors.vehicle import SeenFrame, VehicleConfig
 from models.types import Detection, Face, Frame, Label, Observation, Trip
 
@@ -77,6 +78,24 @@ def seen(
 ) -> SeenFrame:
     """Frame `seq` with what was seen in it."""
     return SeenFrame(frame(seq, captured_s, data), observation(*labels, **changes))
+
+
+def make_event(trip: Trip, number: int = 1, **changes: Any) -> EventRecord:
+    """A microsleep that runs."""
+    event = EventRecord(
+        uuid=event_uuid(trip.id, number),
+        vehicle=trip.vehicle,
+        trip=trip.id,
+        kind="microsleep",
+        severity="high",
+        started_ms=trip.opened_at_ms + 500,
+        ended_ms=None,
+        peak={"eyes_closed_s": 1.6},
+        coverage=0.9,
+        policy="default@1",
+        models="weights-0a1b2c3d landmarker-478",
+    )
+    return dataclasses.replace(event, **changes)
 
 
 def vehicle_config(**changes: Any) -> VehicleConfig:

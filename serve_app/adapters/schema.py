@@ -16,6 +16,7 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
+    Text,
     UniqueConstraint,
 )
 from sqlalchemy.dialects import mysql
@@ -128,7 +129,36 @@ trips = Table(
     **_MYSQL,
 )
 
+events = Table(
+    "dms_events",
+    metadata,
+    Column("id", _ID, primary_key=True),
+    Column("vehicle_id", BigInteger(), nullable=False),
+    Column("trip", String(36), nullable=False),
+    Column("uuid", String(191), nullable=False),
+    Column("kind", String(32), nullable=False),
+    Column("severity", String(16), nullable=False),
+    _time("started_at"),
+    Column("ended_at", _TIME),
+    Column("peak", Text(), nullable=False),
+    Column("coverage", Double(), nullable=False),
+    Column("policy", String(64), nullable=False),
+    Column("models", String(191), nullable=False),
+    Column("video_id", BigInteger()),
+    Column("offset_s", Double()),
+    _time("created_at"),
+    _time("updated_at"),
+    UniqueConstraint("uuid", name="dms_events_uuid_key"),
+    _parent("dms_events", "vehicle_id", "vehicles"),
+    _parent("dms_events", "video_id", "videos"),
+    Index("dms_events_started_at_idx", "started_at"),
+    Index("dms_events_trip_idx", "trip"),
+    **_MYSQL,
+)
+
 # InnoDB indexes a foreign key by itself, SQLite does not.
 Index("videos_vehicle_id_idx", videos.c.vehicle_id).ddl_if(dialect="sqlite")
 Index("alerts_video_id_idx", alerts.c.video_id).ddl_if(dialect="sqlite")
 Index("dms_trips_vehicle_id_idx", trips.c.vehicle_id).ddl_if(dialect="sqlite")
+Index("dms_events_vehicle_id_idx", events.c.vehicle_id).ddl_if(dialect="sqlite")
+Index("dms_events_video_id_idx", events.c.video_id).ddl_if(dialect="sqlite")

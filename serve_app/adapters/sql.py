@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import logging
 import threading
 import uuid
@@ -15,9 +16,9 @@ from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
 from sqlalchemy.schema import CreateIndex, CreateTable
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random
 
-from actors.records import AlertRecord, TripRecord, VideoRecord
+from actors.records import AlertRecord, EventRecord, TripRecord, VideoRecord
 from serve_app.adapters.engines import mysql_engine, sqlite_engine
-from serve_app.adapters.schema import alerts, metadata, trips, vehicles, videos
+from serve_app.adapters.schema import alerts, events, metadata, trips, vehicles, videos
 
 _EPOCH = dt.datetime(1970, 1, 1)  # noqa: DTZ001 the columns are UTC without a zone
 _LOST_RACES = {1205, 1213}  # MySQL: lock wait timeout, deadlock
@@ -104,6 +105,7 @@ class SqlMetricsStore:
             with self.engine.begin() as connection:
                 # Asked first: a user who may not create tables may not say CREATE TABLE IF NOT EXISTS either.
                 there = inspect(connection).get_table_names()
+                self._records_trips = True
                 for table in metadata.sorted_tables:
                     if table.name not in there:
                         self._make(connection, table)
@@ -114,25 +116,36 @@ class SqlMetricsStore:
             _create(connection, table)
         except OperationalError as error:
             # The companion's tables are there and want no CREATE; without our own, videos and alerts land all the same.
-            if table is not trips or error.orig is None or error.orig.args[0] not in _DENIED:
+            if table not in (trips, events) or error.orig is None or error.orig.args[0] not in _DENIED:
                 raise
             if self._records_trips:
-                _log.error("table %s is missing and may not be made: trips are not recorded (GRANT CREATE)", table.name)
+                _log.error(
+                    "table %s is missing and may not be made: trips and events are not recorded (GRANT CREATE)",
+                    table.name,
+                )
             self._records_trips = False
-        else:
-            self._records_trips = True
 
     def register(self, vehicle: uuid.UUID) -> None:
         """See `MetricsStore.register`."""
         self._write(lambda connection: _vehicle_id(connection, vehicle, _now()))
 
-    def save(self, video: VideoRecord | None, alerts: Sequence[AlertRecord], trip: TripRecord | None = None) -> None:
+    def save(
+        self,
+        video: VideoRecord | None,
+        alerts: Sequence[AlertRecord],
+        trip: TripRecord | None = None,
+        events: Sequence[EventRecord] = (),
+    ) -> None:
         """See `MetricsStore.save`."""
 
         def change(connection: Connection) -> None:
             if video is not None:
                 _save_video(connection, video, alerts)
-            if trip is not None and self._records_trips:
+            if not self._records_trips:
+                return
+            for event in events:
+                _save_event(connection, event)
+            if trip is not None:
                 _save_trip(connection, trip)
 
         self._write(change)
@@ -221,6 +234,38 @@ def _save_trip(connection: Connection, trip: TripRecord) -> None:
         # A trip only grows: whoever knows of fewer frames, as a process that lost its journal, knows less.
         which = (trips.c.id == trip_id) & (trips.c.frames <= trip.frames)
         connection.execute(update(trips).where(which).values(**values, updated_at=now))
+    still = (events.c.trip == str(trip.uuid)) & events.c.ended_at.is_(None)
+    connection.execute(update(events).where(still).values(ended_at=_utc(trip.ended_at_ms), updated_at=now))
+
+
+def _save_event(connection: Connection, event: EventRecord) -> None:
+    now = _now()
+    values = {
+        "kind": event.kind,
+        "severity": event.severity,
+        "ended_at": None if event.ended_ms is None else _utc(event.ended_ms),
+        "peak": json.dumps(dict(event.peak)),
+        "coverage": event.coverage,
+    }
+    event_id = _id_of(connection, events, event.uuid)
+    if event_id is not None:
+        if event.ended_ms is not None:  # else it is a part that comes late, and knows less
+            connection.execute(update(events).where(events.c.id == event_id).values(**values, updated_at=now))
+        return
+    _insert(
+        connection,
+        events,
+        event.uuid,
+        now,
+        vehicle_id=_vehicle_id(connection, event.vehicle, now),
+        trip=str(event.trip),
+        started_at=_utc(event.started_ms),
+        policy=event.policy,
+        models=event.models,
+        video_id=_id_of(connection, videos, event.video) if event.video else None,
+        offset_s=event.offset_s,
+        **values,
+    )
 
 
 def _alert_row(record: AlertRecord, video_id: int, now: dt.datetime) -> dict[str, Any]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import socket
 import uuid
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
+from models.profiles import ProfileName
 from serve_app.settings.values import (
     Address,
     Bucket,
@@ -125,7 +126,7 @@ class Settings(BaseModel):
     image_size: int = Field(
         320, ge=32, le=1920, multiple_of=32, title="Image size", description="Input of the object model, in pixels."
     )
-    policy_profile: Literal["legacy"] = Field(
+    policy_profile: ProfileName = Field(
         "legacy", title="Policy profile", description="Thresholds and times that say what counts as drowsy."
     )
 

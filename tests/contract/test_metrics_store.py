@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import pytest
 
 from actors.ports import MetricsStore
 from actors.records import VideoRecord
+from tests.builders import make_event
 from tests.contract.databases import (
     Database,
     make_alerts,
@@ -42,6 +45,15 @@ class Fake:
         """The UUIDs of one video's."""
         return {str(alert.uuid) for of, alert in self.store.alerts.values() if of == video.uuid}
 
+    def events(self) -> list[tuple[str, str, str, str | None, float | None]]:
+        """Kind, severity, JSON of the peak, the video's UUID and the offset of each, by their start."""
+        found = sorted(self.store.events.values(), key=lambda event: event.started_ms)
+        return [(e.kind, e.severity, json.dumps(e.peak), str(e.video) if e.video else None, e.offset_s) for e in found]
+
+    def running(self) -> int:
+        """How many have no end."""
+        return sum(event.ended_ms is None for event in self.store.events.values())
+
     def trips(self) -> set[tuple[str, str, str, int]]:
         """UUID, vehicle, closed_by and frames of each."""
         return {(str(t.uuid), str(t.vehicle), t.closed_by, t.frames) for t in self.store.trips.values()}
@@ -67,6 +79,19 @@ class Real:
         """The UUIDs of one video's."""
         query = f"SELECT a.uuid FROM alerts a JOIN videos v ON v.id = a.video_id WHERE v.uuid = '{video.uuid}'"  # noqa: S608
         return _set(self._sql(query), lambda row: row[0])
+
+    def events(self) -> list[tuple[str, str, str, str | None, float | None]]:
+        """Kind, severity, JSON of the peak, the video's UUID and the offset of each, by their start."""
+        query = (
+            "SELECT e.kind, e.severity, e.peak, v.uuid, e.offset_s FROM dms_events e "
+            "LEFT JOIN videos v ON v.id = e.video_id ORDER BY started_at"
+        )
+        return [(row[0], row[1], row[2], row[3], row[4]) for row in self._sql(query)]
+
+    def running(self) -> int:
+        """How many have no end."""
+        [(count,)] = self._sql("SELECT COUNT(*) FROM dms_events WHERE ended_at IS NULL")
+        return int(count)
 
     def trips(self) -> set[tuple[str, str, str, int]]:
         """UUID, vehicle, closed_by and frames of each."""
@@ -159,6 +184,30 @@ def test_a_trip_that_has_gone_on_is_recorded_with_its_later_end(world: Fake | Re
     world.store.save(make_video(trip, 2), [], make_trip_record(trip, "device", 30))
     world.store.save(None, (), make_trip_record(trip, "recovered", 0))
     assert world.trips() == {(str(trip.id), str(trip.vehicle), "device", 30)}
+
+
+def test_an_event_is_one_row_from_its_beginning_to_its_end(world: Fake | Real) -> None:
+    trip = make_trip()
+    first, second = make_video(trip), make_video(trip, part=2)
+    begun = make_event(trip, video=first.uuid, offset_s=1.5)
+    world.store.save(first, (), None, [begun])
+    world.store.save(first, (), None, [begun])
+    assert world.events() == [("microsleep", "high", '{"eyes_closed_s": 1.6}', str(first.uuid), 1.5)]
+    assert world.running() == 1
+    worse = replace(begun, kind="sleep", severity="critical", peak={"eyes_closed_s": 4.0})
+    worse = replace(worse, ended_ms=begun.started_ms + 4000)
+    world.store.save(second, (), None, [replace(worse, video=second.uuid, offset_s=0.0)])
+    world.store.save(first, (), None, [begun])
+    assert world.events() == [("sleep", "critical", '{"eyes_closed_s": 4.0}', str(first.uuid), 1.5)]
+    assert world.running() == 0
+
+
+def test_an_event_without_footage_is_stored_and_ends_with_its_trip(world: Fake | Real) -> None:
+    trip = make_trip()
+    world.store.save(None, (), None, [make_event(trip), make_event(make_trip(), number=2)])
+    world.store.save(None, (), make_trip_record(trip))
+    assert [event[3:] for event in world.events()] == [(None, None)] * 2
+    assert world.running() == 1, "the other trip goes on"
 
 
 def test_it_answers_a_ping(world: Fake | Real) -> None:

@@ -6,10 +6,12 @@ import asyncio
 import threading
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from actors.journal import Journal
 from actors.journal_records import Progress
+from actors.records import EventRecord
 from actors.vehicle import PushReply, Vehicle, VehicleConfig
 from actors.vehicle_actor import VehicleStatus
 from models.types import Observation, Trip, Unreadable
@@ -57,6 +59,7 @@ class FakeVehicles:
         failures: Errors of the next pushes, in order.
         parts: What the vehicles would flush.
         folder: Of their journals; make it and remove it around the test.
+        events: What the next answer says of events.
         flushing: How many pretend to be flushing.
         free: While cleared, every push waits.
     """
@@ -66,6 +69,7 @@ class FakeVehicles:
         self.pushes: list[tuple[uuid.UUID, Push]] = []
         self.failures: list[Exception] = []
         self.parts: list[Journal] = []
+        self.events: list[EventRecord] = []
         self.flushing = 0
         self.free = asyncio.Event()
         self.free.set()
@@ -81,7 +85,9 @@ class FakeVehicles:
         one = self._vehicles.get(vehicle)
         if one is None:
             one = self._vehicles[vehicle] = Vehicle(vehicle, self._config, self.folder, self.parts.append)
-        return one.push(push.trip, push.frames, push.closed_by, after_part)
+        reply = one.push(push.trip, push.frames, push.closed_by, after_part)
+        events, self.events = self.events, []
+        return replace(reply, events=(*reply.events, *events))
 
     async def status(self, vehicle: uuid.UUID) -> VehicleStatus | None:
         """See `Vehicles.status`."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from actors.records import AlertRecord, TripRecord, VideoRecord
+from actors.records import AlertRecord, EventRecord, TripRecord, VideoRecord
 from serve_app.adapters.footage import CHUNK_BYTES, checked_name
 
 
@@ -66,6 +67,7 @@ class FakeMetricsStore:
         videos: By their UUID.
         trips: By their UUID, as last saved.
         alerts: By their UUID, each with its video's.
+        events: By their UUID, as last saved.
         failures: Errors that the next calls of `register`, `save` and `ping` raise, in order.
     """
 
@@ -74,6 +76,7 @@ class FakeMetricsStore:
         self.videos: dict[uuid.UUID, VideoRecord] = {}
         self.trips: dict[uuid.UUID, TripRecord] = {}
         self.alerts: dict[uuid.UUID, tuple[uuid.UUID, AlertRecord]] = {}
+        self.events: dict[uuid.UUID, EventRecord] = {}
         self.failures: list[Exception] = []
         self._lock = threading.Lock()
 
@@ -82,7 +85,13 @@ class FakeMetricsStore:
         _fail(self.failures)
         self.vehicles.add(vehicle)
 
-    def save(self, video: VideoRecord | None, alerts: Sequence[AlertRecord], trip: TripRecord | None = None) -> None:
+    def save(
+        self,
+        video: VideoRecord | None,
+        alerts: Sequence[AlertRecord],
+        trip: TripRecord | None = None,
+        events: Sequence[EventRecord] = (),
+    ) -> None:
         """See `MetricsStore.save`."""
         _fail(self.failures)
         with self._lock:
@@ -91,7 +100,17 @@ class FakeMetricsStore:
                 self.videos.setdefault(video.uuid, video)
                 for alert in alerts:
                     self.alerts.setdefault(alert.uuid, (video.uuid, alert))
+            for event in events:
+                self.vehicles.add(event.vehicle)
+                known = self.events.get(event.uuid)
+                if known is None:
+                    self.events[event.uuid] = event
+                elif event.ended_ms is not None:
+                    self.events[event.uuid] = replace(event, video=known.video, offset_s=known.offset_s)
             if trip is not None:
+                for event in self.events.values():
+                    if event.trip == trip.uuid and event.ended_ms is None:
+                        self.events[event.uuid] = replace(event, ended_ms=trip.ended_at_ms)
                 self.vehicles.add(trip.vehicle)
                 before = self.trips.get(trip.uuid)
                 if before is None or before.frames <= trip.frames:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import get_args
 
-from models.types import DropReason
+from models.profiles import ProfileName
+from models.types import DropReason, EventKind
 from serve_app.settings import PROJECT
 from serve_app.settings.docs import env_example, settings_table
 
@@ -25,3 +26,9 @@ def test_the_readme_lists_every_setting() -> None:
 def test_every_reason_for_which_something_is_dropped_stands_in_the_readme() -> None:
     readme = (PROJECT / "README.md").read_text(encoding="utf-8")
     assert [reason for reason in get_args(DropReason) if f"`{reason}`" not in readme] == []
+
+
+def test_every_kind_of_event_and_every_profile_is_described() -> None:
+    events = (PROJECT / "docs" / "events.md").read_text(encoding="utf-8")
+    assert [kind for kind in get_args(EventKind) if f"| `{kind}` |" not in events] == []
+    assert [name for name in get_args(ProfileName) if name not in events] == []

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import dataclasses
 import itertools
+import json
 import threading
 import time
 import uuid
@@ -24,7 +25,7 @@ from models.types import Observation, Trip, Unreadable
 from serve_app import flow as flow_module
 from serve_app.flow import ALERT_INTERVAL_S, HEARTBEAT_S, SEQ_GAP, Flow, FlowConfig
 from serve_app.scheduler import Dropped, Push
-from tests.builders import CLOSED, TINY_JPEG, observation, trip, vehicle_id
+from tests.builders import CLOSED, TINY_JPEG, make_event, observation, trip, vehicle_id
 from tests.fakes.clock import FakeClock
 from tests.fakes.flow import FakeBroker, FakeDetectors, FakeNotes, FakeVehicles
 from tests.waiting import until
@@ -248,6 +249,40 @@ def test_the_last_frames_of_a_trip_alert_too(run: Run) -> None:
         await until(w.ended)
         await settle()
         assert w.alerts() == [(f"alert/{A}", "cigarette", 1)]
+
+    run(story)
+
+
+def test_events_are_said_to_the_text_that_the_device_wrote(run: Run) -> None:
+    async def story(w: World) -> None:
+        text = f"{{{str(A).upper()}}}"
+        begun = make_event(trip(1))
+        w.open(A)
+        w.vehicles.events = [begun]
+        w.frame(0, text)
+        await until(lambda: not w.vehicles.events)
+        w.vehicles.events = [dataclasses.replace(begun, ended_ms=begun.started_ms + 1600)]
+        w.close()
+        await until(w.ended)
+        await settle()
+        said = [(topic, json.loads(payload), qos) for topic, payload, qos in w.broker.published if "event/" in topic]
+        assert [(topic, qos) for topic, _, qos in said] == [(f"event/{text}", 1)] * 2, "the last without a frame"
+        assert said[0][1] == {
+            "id": str(begun.uuid),
+            "trip": str(trip(1).id),
+            "vehicle": str(A),
+            "kind": "microsleep",
+            "severity": "high",
+            "started_at": "2025-12-31T23:59:59.750Z",
+            "ended_at": None,
+            "peak": {"eyes_closed_s": 1.6},
+            "coverage": 0.9,
+            "policy": "default@1",
+            "models": "weights-0a1b2c3d landmarker-478",
+            "video": None,
+            "offset_s": None,
+        }
+        assert said[1][1]["ended_at"] == "2026-01-01T00:00:01.350Z"
 
     run(story)
 

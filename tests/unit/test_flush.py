@@ -19,7 +19,7 @@ from actors.journal_records import Progress, Taken
 from actors.ports import Stores
 from actors.records import AlertRecord, TripRecord, alert_uuid, object_name, video_uuid
 from models.types import ClosedBy, Frame, Trip
-from tests.builders import frame, jpeg, trip
+from tests.builders import frame, jpeg, make_event, trip
 from tests.fakes.stores import FakeFootageStore, FakeMetricsStore
 
 TRIP = trip()
@@ -301,3 +301,33 @@ def test_an_encoding_that_fails_leaves_no_half_file_on_a_full_disk(
     world.flush(world.part())
     assert left == [[]]
     assert list(world.footage.objects) == [NAME]
+
+
+def test_events_are_stored_with_where_the_video_shows_them(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    footage = [frame(seq, data=jpeg()) for seq in range(20, 40)]
+    shown = make_event(TRIP, started_ms=TRIP.opened_at_ms + 2500)
+    earlier = make_event(TRIP, number=2, started_ms=TRIP.opened_at_ms + 1500)
+    gone = make_event(TRIP, number=3, started_ms=TRIP.opened_at_ms + 500, ended_ms=TRIP.opened_at_ms + 1000)
+    journal = Journal.create(world.folder, TRIP, 1, Progress())
+    journal.take(Taken(Progress(next_seq=40, frames=40, last_s=3.9, events=(shown, earlier, gone)), tuple(footage)))
+    journal.end("device")
+    world.flush(journal)
+    video = video_uuid(TRIP.id, 1)
+    stored = world.metrics.events
+    assert [(stored[e.uuid].video, stored[e.uuid].offset_s) for e in (shown, earlier, gone)] == [
+        (video, 0.5),
+        (video, 0.0),
+        (None, None),
+    ]
+    assert stored[shown.uuid].ended_ms == TRIP.opened_at_ms + 3900, "it ended with its trip"
+
+
+def test_events_of_a_trip_without_footage_are_stored(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    journal = Journal.create(world.folder, TRIP, 1, Progress())
+    journal.take(Taken(Progress(next_seq=40, frames=40, last_s=3.9, events=(make_event(TRIP, kind="no_face"),))))
+    journal.end("device")
+    world.flush(journal)
+    assert [event.kind for event in world.metrics.events.values()] == ["no_face"]
+    assert world.metrics.videos == {}

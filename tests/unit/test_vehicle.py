@@ -13,10 +13,10 @@ import pytest
 
 from actors.journal import Journal
 from actors.journal_records import Progress
-from actors.records import AlertRecord, alert_uuid, object_name, video_uuid
+from actors.records import AlertRecord, alert_uuid, event_uuid, object_name, video_uuid
 from actors.vehicle import SeenFrame, Vehicle
-from models.types import ClosedBy, Frame, Trip
-from tests.builders import CLOSED, OPENED_AT_MS, TINY_JPEG, seen, trip, vehicle_config, vehicle_id
+from models.types import ClosedBy, Frame, Label, Trip
+from tests.builders import AWAY, CLOSED, OPENED_AT_MS, TINY_JPEG, seen, trip, vehicle_config, vehicle_id
 
 TRIP = trip()
 
@@ -500,7 +500,7 @@ def test_the_count_of_a_calm_trip_is_right_at_its_end_and_to_ten_seconds_after_a
     standing = life.killed(vehicle).standing
     assert standing
     assert 150 <= standing[1].frames <= 250
-    assert sum(path.stat().st_size for path in tmp_path.iterdir()) < 1000
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) < 3000
 
 
 def test_a_suspended_trip_goes_on_in_the_next_process(tmp_path: Path) -> None:
@@ -556,3 +556,62 @@ def test_of_two_trips_without_an_end_the_one_with_frames_goes_on(tmp_path: Path)
     vehicle = life.killed(vehicle)
     assert vehicle.trip == trip(number=2)
     assert [(part.trip, part.closed_by) for part in life.parts] == [(TRIP, "recovered")]
+
+
+def seconds_of(start: int, end: int, *labels: Label, **changes: Any) -> list[SeenFrame]:
+    """The frames from second to second, at 10 a second."""
+    return [seen(seq, *labels, **changes) for seq in range(10 * start, 10 * end)]
+
+
+def test_an_event_is_said_as_it_begins_gets_worse_and_ends(new_vehicle: NewVehicle) -> None:
+    vehicle, parts = new_vehicle(profile="default")
+    assert vehicle.push(TRIP, seconds_of(0, 3)).events == ()
+    [begun] = vehicle.push(TRIP, seconds_of(3, 5, **CLOSED)).events
+    assert (begun.uuid, begun.kind, begun.ended_ms) == (event_uuid(TRIP.id, 1), "microsleep", None)
+    assert begun.started_ms == OPENED_AT_MS + 3000
+    assert (begun.policy, begun.vehicle, begun.trip) == ("default@1", TRIP.vehicle, TRIP.id)
+    [worse] = vehicle.push(TRIP, seconds_of(5, 7, **CLOSED)).events
+    [ended] = vehicle.push(TRIP, seconds_of(7, 9)).events
+    assert (worse.uuid, worse.kind, ended.uuid, ended.kind) == (begun.uuid, "sleep", begun.uuid, "sleep")
+    assert ended.ended_ms == OPENED_AT_MS + 7000
+    assert vehicle.push(TRIP, (), "device").events == ()
+    assert len(parts) == 1
+
+
+def test_what_runs_at_the_end_of_a_trip_ends_with_it_and_is_said_again_when_the_push_is_repeated(
+    new_vehicle: NewVehicle,
+) -> None:
+    vehicle, _ = new_vehicle(profile="default")
+    vehicle.push(TRIP, seconds_of(0, 3))
+    vehicle.push(TRIP, seconds_of(3, 5, "phone"))
+    [ended] = vehicle.push(TRIP, (), "device").events
+    assert (ended.kind, ended.ended_ms) == ("phone_use", OPENED_AT_MS + 4900)
+    assert vehicle.push(TRIP, (), "device").events == (ended,)
+
+
+def test_frames_of_an_event_of_medium_severity_are_flagged(new_vehicle: NewVehicle) -> None:
+    vehicle, parts = new_vehicle(profile="default")
+    away_and_back = [
+        frame for n in range(5) for frame in (*seconds_of(4 * n, 4 * n + 3, **AWAY), *seconds_of(4 * n + 3, 4 * n + 4))
+    ]
+    events = vehicle.push(TRIP, away_and_back).events
+    vats = next(event for event in events if event.kind == "distraction_vats")
+    vehicle.push(TRIP, seconds_of(20, 26), "device")
+    first = round((vats.started_ms - OPENED_AT_MS) / 100)
+    assert first == 0, "its sum began with the first frame"
+    [part] = parts
+    assert 190 in footage_seqs(part), "forward for a moment, while the event runs"
+    assert 230 not in footage_seqs(part)
+
+
+def test_an_event_goes_on_through_a_kill_under_the_same_id(tmp_path: Path) -> None:
+    life = Life(tmp_path, profile="default")
+    vehicle = life.vehicle()
+    vehicle.push(TRIP, seconds_of(0, 3))
+    [begun] = vehicle.push(TRIP, seconds_of(3, 5, **CLOSED)).events
+    vehicle = life.killed(vehicle)
+    assert vehicle.push(TRIP, seconds_of(3, 5, **CLOSED)).events == (begun,), "the answer may have been lost"
+    [worse] = vehicle.push(TRIP, seconds_of(5, 7, **CLOSED)).events
+    assert (worse.uuid, worse.kind, worse.started_ms) == (begun.uuid, "sleep", begun.started_ms)
+    vehicle.push(TRIP, (), "device")
+    assert [event.kind for event in life.journals[-1].summary.events.values()] == ["sleep"]

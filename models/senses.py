@@ -1,0 +1,122 @@
+"""What a face shows, against the driver's own neutral pose and eye opening: pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+from models.packs import PACKS
+from models.profiles import Profile
+from models.types import Face
+
+SAMPLE_S = 1.0
+"""Calibration takes one face in so long."""
+MOST_TURNED_DEG = 30.0
+"""A neutral pose further from straight at the camera is that of a driver who looked elsewhere for half of the time."""
+NARROWEST, WIDEST = 0.7, 1.3
+"""How far a driver's open eyes may differ from the open eyes that the pack was measured on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What one face shows.
+
+    Args:
+        eyes_closed: None: seen too much from the side.
+        mouth_open: Wide, as in a yawn.
+        head_away: From the driver's neutral pose.
+    """
+
+    eyes_closed: bool | None
+    mouth_open: bool
+    head_away: bool
+
+
+class Senses:
+    """Of one driver over one trip.
+
+    Args:
+        profile: Its numbers.
+    """
+
+    def __init__(self, profile: Profile) -> None:
+        self._p = profile
+        self._samples: list[tuple[float, float, float]] = []  # EAR, yaw, pitch; until there are enough
+        self._sampled_s: float | None = None
+        self._neutral = (1.0, 0.0, 0.0)  # eye opening against the pack's, yaw, pitch
+        self._calibrating = profile.calibration_s > 0
+        self._closed = False
+
+    @property
+    def calibrating(self) -> bool:
+        """Whether the driver's neutral pose is not known yet; until then it is straight at the camera."""
+        return self._calibrating
+
+    def read(self, face: Face, at_s: float) -> Reading:
+        """Take a face further.
+
+        Args:
+            face: As the models measured it.
+            at_s: Capture time of its frame.
+        """
+        if self._calibrating:
+            self._calibrate(face, at_s)
+        opening, yaw_deg, pitch_deg = self._neutral
+        pack = PACKS[face.pack]
+        eyes_closed: bool | None = None
+        if abs(face.yaw_deg) <= self._p.eyes_unknown_yaw_deg:
+            limit = pack.ear_closed_below * opening
+            eyes_closed = self._closed = face.ear < limit * (self._p.reopen_ratio if self._closed else 1.0)
+        return Reading(
+            eyes_closed=eyes_closed,
+            mouth_open=face.mar > pack.mar_open_above,
+            head_away=abs(face.yaw_deg - yaw_deg) > self._p.yaw_away_deg
+            or abs(face.pitch_deg - pitch_deg) > self._p.pitch_away_deg,
+        )
+
+    def snapshot(self) -> dict[str, Any]:
+        """What `restore` needs: numbers and truth values only."""
+        return {
+            "samples": [list(sample) for sample in self._samples],
+            "sampled_s": self._sampled_s,
+            "neutral": list(self._neutral),
+            "calibrating": self._calibrating,
+            "closed": self._closed,
+        }
+
+    def restore(self, snapshot: Mapping[str, Any]) -> None:
+        """Go on from a snapshot."""
+        self._samples = [(ear, yaw, pitch) for ear, yaw, pitch in snapshot["samples"]]
+        self._sampled_s = snapshot["sampled_s"]
+        opening, yaw_deg, pitch_deg = snapshot["neutral"]
+        self._neutral = (opening, yaw_deg, pitch_deg)
+        self._calibrating = snapshot["calibrating"]
+        self._closed = snapshot["closed"]
+
+    def _calibrate(self, face: Face, at_s: float) -> None:
+        if self._sampled_s is not None and at_s - self._sampled_s < SAMPLE_S:
+            return
+        self._sampled_s = at_s
+        self._samples.append((face.ear, face.yaw_deg, face.pitch_deg))
+        if len(self._samples) * SAMPLE_S < self._p.calibration_s:
+            return
+        pack = PACKS[face.pack]
+        ears = [
+            ear for ear, yaw_deg, _ in self._samples if ear >= pack.ear_closed_below and abs(yaw_deg) < MOST_TURNED_DEG
+        ]
+        opening = 1.0
+        if 2 * len(ears) >= len(self._samples):  # else the driver's eyes were shut, or seen from the side
+            opening = _within(median(ears) / pack.ear_open, NARROWEST, WIDEST)
+        self._neutral = (
+            opening,
+            _within(median(yaw_deg for _, yaw_deg, _ in self._samples), -MOST_TURNED_DEG, MOST_TURNED_DEG),
+            _within(median(pitch_deg for _, _, pitch_deg in self._samples), -MOST_TURNED_DEG, MOST_TURNED_DEG),
+        )
+        self._samples.clear()
+        self._calibrating = False
+
+
+def _within(value: float, least: float, most: float) -> float:
+    return min(max(value, least), most)

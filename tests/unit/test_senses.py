@@ -1,0 +1,89 @@
+"""What a face shows, before and after its driver's neutral pose and eye opening are known."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from models.profiles import PROFILES, ProfileName
+from models.senses import Senses
+from models.types import PackName
+from tests.builders import face
+
+
+def senses(profile: ProfileName = "default", seconds: int = 60, **changes: Any) -> Senses:
+    """Of a driver who has looked like this for so long, at 10 frames a second."""
+    found = Senses(PROFILES[profile])
+    for tick in range(seconds * 10 - 9):
+        found.read(face(**changes), tick / 10)
+    return found
+
+
+def test_the_neutral_pose_is_that_of_the_first_minute_with_a_face() -> None:
+    before, after = senses(seconds=59, yaw_deg=28.0, pitch_deg=-15.0), senses(yaw_deg=28.0, pitch_deg=-15.0)
+    assert before.calibrating
+    assert before.read(face(yaw_deg=28.0), 58.5).head_away, "until then it is straight at the camera"
+    assert not after.calibrating
+    assert not after.read(face(yaw_deg=28.0, pitch_deg=-15.0), 61).head_away
+    assert after.read(face(yaw_deg=0.0, pitch_deg=-15.0), 61).head_away
+    assert not after.read(face(yaw_deg=52.9, pitch_deg=-15.0), 61).head_away
+    assert after.read(face(yaw_deg=28.0, pitch_deg=5.1), 61).head_away
+
+
+def test_a_driver_who_looked_elsewhere_all_the_time_is_not_taken_at_his_word() -> None:
+    assert senses(yaw_deg=80.0).read(face(yaw_deg=80.0), 61).head_away
+    assert not senses(yaw_deg=80.0).read(face(yaw_deg=10.0), 61).head_away
+
+
+@pytest.mark.parametrize(
+    ("ear", "pack", "limit"),
+    [
+        (0.34, "landmarker-478", 0.13),
+        (0.272, "landmarker-478", 0.104),
+        (0.408, "landmarker-478", 0.156),
+        (0.9, "landmarker-478", 0.169),  # not beyond what eyes differ by
+        (0.15, "landmarker-478", 0.091),
+        (0.05, "landmarker-478", 0.13),  # eyes shut for a minute say nothing of open ones
+        (0.36, "mesh-468-iris", 0.20),
+    ],
+)
+def test_closed_is_measured_by_the_drivers_own_open_eyes(ear: float, pack: PackName, limit: float) -> None:
+    found = senses(ear=ear, pack=pack)
+    assert not found.read(face(ear=1.0, pack=pack), 60).eyes_closed
+    assert not found.read(face(ear=limit + 0.001, pack=pack), 61).eyes_closed
+    assert found.read(face(ear=limit - 0.001, pack=pack), 62).eyes_closed
+
+
+def test_eyes_that_closed_open_a_little_above_where_they_closed() -> None:
+    found = Senses(PROFILES["default"])
+    said = [found.read(face(ear=ear), n).eyes_closed for n, ear in enumerate([0.14, 0.12, 0.14, 0.149, 0.15, 0.14])]
+    assert said == [False, True, True, True, False, False]
+    fixed = Senses(PROFILES["legacy"])
+    assert [fixed.read(face(ear=ear), n).eyes_closed for n, ear in enumerate([0.12, 0.13])] == [True, False]
+
+
+def test_eyes_seen_from_the_side_are_unknown() -> None:
+    found = Senses(PROFILES["default"])
+    assert found.read(face(yaw_deg=50.0, ear=0.05), 0).eyes_closed
+    assert found.read(face(yaw_deg=-50.1, ear=0.05), 1).eyes_closed is None
+    assert Senses(PROFILES["legacy"]).read(face(yaw_deg=-80.0, ear=0.05), 1).eyes_closed
+
+
+def test_the_original_profile_is_the_same_for_everybody() -> None:
+    found = senses("legacy", yaw_deg=28.0, ear=0.2)
+    assert not found.calibrating
+    assert found.read(face(yaw_deg=28.0), 61).head_away
+    assert not found.read(face(ear=0.131), 61).eyes_closed
+
+
+@pytest.mark.parametrize("seconds", [30, 60])
+def test_going_on_from_a_snapshot_is_as_if_nothing_had_been(seconds: int) -> None:
+    whole = senses(seconds=seconds, ear=0.25, yaw_deg=10.0)
+    again = Senses(PROFILES["default"])
+    again.restore(json.loads(json.dumps(whole.snapshot())))
+    for tick in range(seconds * 10, seconds * 10 + 400):
+        one = face(ear=0.09 + tick % 7 / 100, yaw_deg=tick % 90)
+        assert again.read(one, tick / 10) == whole.read(one, tick / 10)
+    assert again.calibrating == whole.calibrating
