@@ -23,6 +23,8 @@ from actors.vehicle import PushReply, SeenFrame, Vehicle, VehicleConfig
 from models.types import ClosedBy, Trip
 
 NAMESPACE = "dms"
+EXIT_S = 10.0
+"""Ray ends an actor within two seconds after it has asked for it; one that still lives then is stuck."""
 _log = logging.getLogger(__name__)
 
 
@@ -66,6 +68,8 @@ class VehicleActor:
         self._uuid = vehicle
         self._orphaned_after_s = config.orphaned_after_s
         self._heard_s = time.monotonic()
+        self._ending = threading.Lock()
+        self._asked_to_end = self._over = False
         self._opened: tuple[uuid.UUID, float] | None = None  # the trip of the last frame, and when it must have opened
         self._self = ray.get_runtime_context().current_actor
         self._node = ray.get_runtime_context().get_node_id()
@@ -93,8 +97,14 @@ class VehicleActor:
     @ray.method(concurrency_group="frames")
     def end_if_done(self) -> None:
         """End the actor unless a trip is open or something is left to flush."""
-        if self._vehicle.trip is None and not self._flusher.pending:
+        with self._ending:
+            self._asked_to_end = False
+            self._over = self._vehicle.trip is None and not self._flusher.pending
+        if self._over:
             self._vehicle.release()
+            stuck = threading.Timer(EXIT_S, os._exit, (1,))  # frames to it would wait for ever
+            stuck.daemon = True
+            stuck.start()
             exit_actor()  # type: ignore[no-untyped-call]
 
     @ray.method(concurrency_group="frames")
@@ -133,7 +143,11 @@ class VehicleActor:
 
     def _ask_to_end(self) -> None:
         # exit_actor() works on a thread that runs an actor's method only, and there it is in line behind the pushes.
-        self._self.end_if_done.remote()
+        with self._ending:
+            # One at a time, and none once it ends: a call to itself that comes then would keep Ray from ending it.
+            if not self._asked_to_end and not self._over:
+                self._asked_to_end = True
+                self._self.end_if_done.remote()
 
     def _note_opening(self, trip: Trip, opened_s: float) -> None:
         """The earliest is the best: frames come late, never early."""
@@ -152,6 +166,8 @@ class VehicleActor:
                 if self._vehicle.trip is not None:
                     _log.warning("no word from the Gateway for %.0f s: the trip is suspended", self._orphaned_after_s)
                     self._vehicle.suspend()
+                with self._ending:
+                    self._asked_to_end = False  # should that call have been lost
                 self._ask_to_end()
                 self._heard_s = time.monotonic()
 

@@ -106,7 +106,7 @@ def test_a_row_that_is_stored_with_another_video_stays_there_and_holds_up_nothin
 def test_tables_that_were_dropped_are_made_again(database: Database) -> None:
     store = database.store()
     store.register(uuid.uuid4())
-    for table in ("alerts", "videos", "dms_trips", "vehicles"):
+    for table in ("alerts", "dms_events", "videos", "dms_trips", "vehicles"):
         database.sql(f"DROP TABLE {table}")
     with pytest.raises(SQLAlchemyError):
         store.register(uuid.uuid4())
@@ -154,7 +154,7 @@ def test_nothing_is_made_before_the_first_use(tmp_path: Path) -> None:
     assert not (tmp_path / "data/dms.sqlite3").exists()
     store.prepare()
     assert {name for (name,) in database.sql("SELECT name FROM sqlite_master WHERE type = 'table'")} == {
-        *("vehicles", "videos", "alerts", "dms_trips")
+        *("vehicles", "videos", "alerts", "dms_events", "dms_trips")
     }
     assert database.sql("PRAGMA journal_mode") == [("wal",)]
 
@@ -205,7 +205,7 @@ def test_a_user_who_may_not_create_tables_can_use_the_companions(
         store.save(make_video(trip), make_alerts(trip, 3), make_trip_record(trip))
     assert companion.sql("SELECT count(*) FROM vehicles") == [(1,)]
     assert companion.sql("SELECT count(*) FROM alerts") == [(3,)]
-    assert caplog.text.count("trips are not recorded") == 1
+    assert caplog.text.count("trips and events are not recorded") == 1
 
 
 def test_what_is_too_long_for_a_column_is_an_error_and_not_cut(mariadb: servers.MariaDb, tmp_path: Path) -> None:

@@ -287,11 +287,20 @@ DROWSY_S = 0.5
 """A share of a minute adds up what each of its closures is wrong by, up to a frame at either end."""
 
 
+def with_losses(sent: Iterable[tuple[float, Signs]], seed: int) -> list[tuple[float, Signs]]:
+    """Without a fifth of the frames; never so many in a row that over a second is unknown, which is another story."""
+    rng = random.Random(seed)
+    kept: list[tuple[float, Signs]] = []
+    for one in sent:
+        if rng.random() >= 0.2 or (kept and one[0] - kept[-1][0] > 0.8):
+            kept.append(one)
+    return kept
+
+
 @pytest.mark.parametrize("fps", [5, 8, 15, 30])
 @pytest.mark.parametrize("seed", range(5))
 def test_the_same_story_has_the_same_events_at_any_rate_with_a_fifth_of_the_frames_missing(fps: int, seed: int) -> None:
-    rng = random.Random(seed)
-    sent = [one for one in frames(WHOLE, fps) if rng.random() >= 0.2]
+    sent = with_losses(frames(WHOLE, fps), seed)
     found = play(sent)[1]
     assert named(found) == named(truth())
     times_s = [at_s for at_s, _ in sent]

@@ -258,6 +258,7 @@ def test_events_are_said_to_the_text_that_the_device_wrote(run: Run) -> None:
         text = f"{{{str(A).upper()}}}"
         begun = make_event(trip(1))
         w.open(A)
+        await until(lambda: w.vehicles.pushes)
         w.vehicles.events = [begun]
         w.frame(0, text)
         await until(lambda: not w.vehicles.events)

@@ -110,7 +110,7 @@ def test_a_secret_is_in_no_line(env_file: Path) -> None:
         ("STREAM_IDLE_TIMEOUT_S", "inf", "a number from 1 to 86400"),
         ("MAX_FRAME_BYTES", "99999999", "a whole number from 1024 to 3000000"),
         ("GOOGLE_STORAGE_PUBLIC", "maybe", "true or false"),
-        ("POLICY_PROFILE", "strict", "'default', 'legacy'"),
+        ("POLICY_PROFILE", "strict", "'default' or 'legacy'"),
         ("MQTT_CLIENT_ID", "x" * 200, "at most 128 characters"),
         ("MQTT_BROKER_URL", "ws://broker", "mqtts://host:port"),
         ("MQTT_BROKER_URL", "a broker", "mqtt://"),

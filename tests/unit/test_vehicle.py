@@ -583,9 +583,9 @@ def test_what_runs_at_the_end_of_a_trip_ends_with_it_and_is_said_again_when_the_
 ) -> None:
     vehicle, _ = new_vehicle(profile="default")
     vehicle.push(TRIP, seconds_of(0, 3))
-    vehicle.push(TRIP, seconds_of(3, 5, "phone"))
+    vehicle.push(TRIP, seconds_of(3, 6, "phone"))
     [ended] = vehicle.push(TRIP, (), "device").events
-    assert (ended.kind, ended.ended_ms) == ("phone_use", OPENED_AT_MS + 4900)
+    assert (ended.kind, ended.ended_ms) == ("phone_use", OPENED_AT_MS + 5900)
     assert vehicle.push(TRIP, (), "device").events == (ended,)
 
 
