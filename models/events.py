@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, Protocol
 
 from models.profiles import Profile
-from models.runs import Runs
+from models.runs import Runs, passed_s
 from models.types import EventKind, Severity
 
 _RISING: tuple[Severity, ...] = ("info", "medium", "high", "critical")
@@ -408,4 +408,4 @@ class _Seen:
 def _not_since(runs: Runs, end_s: float, event: Event) -> float | None:
     """When the signal was last true, if that is so long ago."""
     until_s = event.started_s if runs.true_until_s is None else runs.true_until_s
-    return until_s if round(runs.now_s - until_s, 6) >= end_s else None
+    return until_s if passed_s(until_s, runs.now_s) >= end_s else None

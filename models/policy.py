@@ -8,6 +8,7 @@ from typing import Any
 
 from models.events import FLAGGING, Event, Events, Signs
 from models.profiles import Profile
+from models.runs import passed_s
 from models.senses import Reading, Senses
 from models.types import Condition, Label, Observation
 
@@ -76,14 +77,14 @@ class Policy:
         Returns:
             The metrics of this frame.
         """
-        if self._last_frame_s is not None and _passed_s(self._last_frame_s, captured_s) > self._profile.gap_s:
+        if self._last_frame_s is not None and passed_s(self._last_frame_s, captured_s) > self._profile.gap_s:
             self._since_s.clear()
         self._last_frame_s = captured_s
 
         face = observation.face
         reading: Reading | None = None
         self._faceless += face is None
-        lost = self._last_face_s is None or _passed_s(self._last_face_s, captured_s) >= self._profile.face_lost_s
+        lost = self._last_face_s is None or passed_s(self._last_face_s, captured_s) >= self._profile.face_lost_s
         if lost and self._faceless > 1:  # one of them says nothing, however far apart frames are
             self._since_s.clear()
         if face is not None:
@@ -160,13 +161,8 @@ class Policy:
                 self._since_s.pop(name, None)
 
     def _lasted_s(self, name: Condition, captured_s: float) -> float:
-        lasted_s = _passed_s(self._since_s.get(name, captured_s), captured_s)
+        lasted_s = passed_s(self._since_s.get(name, captured_s), captured_s)
         return lasted_s if lasted_s >= self._profile.min_duration_s else 0.0
-
-
-def _passed_s(start_s: float, end_s: float) -> float:
-    # 2.3 - 1.3 is a little less than 1.0: frames at a fixed rate would count a frame late, depending on when it began
-    return round(end_s - start_s, 6)
 
 
 def _signs(reading: Reading | None, observation: Observation) -> Signs:

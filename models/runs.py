@@ -70,7 +70,7 @@ class Runs:
     @property
     def dense(self) -> bool:
         """Whether there were enough valid samples just now for something to begin."""
-        return len(self._valid_s) == DENSE_SAMPLES and _passed_s(self._valid_s[0], self.now_s) < DENSE_S
+        return len(self._valid_s) == DENSE_SAMPLES and passed_s(self._valid_s[0], self.now_s) < DENSE_S
 
     def since_s(self, value: bool) -> float | None:  # noqa: FBT001 - as above
         """When the time began through which the signal has had this value; None when it has another one now."""
@@ -78,14 +78,14 @@ class Runs:
         for run in reversed(self._runs):
             if run.value is value:
                 since_s = run.start_s
-            elif run.value is not None or _passed_s(run.start_s, run.end_s) > self._bridge_s:
+            elif run.value is not None or passed_s(run.start_s, run.end_s) > self._bridge_s:
                 break
         return since_s
 
     def held_s(self, value: bool) -> float:  # noqa: FBT001 - as above
         """How long that has lasted."""
         since_s = self.since_s(value)
-        return 0.0 if since_s is None else _passed_s(since_s, self.now_s)
+        return 0.0 if since_s is None else passed_s(since_s, self.now_s)
 
     @property
     def true_until_s(self) -> float | None:
@@ -102,8 +102,8 @@ class Runs:
         for run in self._runs:
             if run.value is True and run.end_s > now_s - 2 * window_s:
                 start_s = max(run.start_s, now_s - 2 * window_s)
-                lasts_s = _passed_s(start_s, now_s)
-                if lasts_s >= window_s and _passed_s(0, self.seconds(True, start_s)) >= round(share * lasts_s, 6):  # noqa: FBT003 - as above
+                lasts_s = passed_s(start_s, now_s)
+                if lasts_s >= window_s and passed_s(0, self.seconds(True, start_s)) >= round(share * lasts_s, 6):  # noqa: FBT003 - as above
                     return run.start_s
         return None
 
@@ -150,6 +150,7 @@ class Runs:
             self._true_until_s = run.end_s
 
 
-def _passed_s(start_s: float, end_s: float) -> float:
+def passed_s(start_s: float, end_s: float) -> float:
+    """Seconds between two times, to the microsecond."""
     # 2.3 - 1.3 is a little less than 1.0: frames at a fixed rate would count a frame late, depending on when it began
     return round(end_s - start_s, 6)
