@@ -24,7 +24,7 @@ from sqlalchemy import select
 from models.fetch import fetch
 from serve_app.adapters.folder import FolderStore
 from serve_app.adapters.schema import alerts, vehicles, videos
-from serve_app.run import StartError, only_one, port_fault
+from serve_app.run import RAY_AGENT_PORT, StartError, only_one, port_fault
 from serve_app.settings import PROJECT, Settings, SettingsError, load_settings
 from serve_app.simulator import BrokerError, SourceError, load_source, replay
 from serve_app.stores import open_metrics
@@ -125,7 +125,8 @@ def _port(usual: int) -> int:
         return usual
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+        port = int(probe.getsockname()[1])
+    return _port(usual) if port == RAY_AGENT_PORT else port
 
 
 def _wait_until_ready(settings: Settings, service: subprocess.Popen[bytes], log: Path) -> None:

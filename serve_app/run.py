@@ -27,6 +27,8 @@ _log = logging.getLogger(__name__)
 CONFIG = PROJECT / "serve_config.yaml"
 CHILD_END_S = 30.0
 POLL_S = 0.5
+RAY_AGENT_PORT = 52365
+"""Ray's dashboard agent listens there, once Ray has started."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -87,6 +89,8 @@ def _check_ports(settings: Settings) -> None:
 
 def port_fault(host: str, port: int) -> OSError | None:
     """Why nothing can listen there; None when it can."""
+    if port == RAY_AGENT_PORT:
+        return OSError(errno.EADDRINUSE, "Ray's dashboard agent will")
     try:
         family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind) as probe:

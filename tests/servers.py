@@ -25,6 +25,8 @@ from typing import NoReturn, TypeVar
 import pymysql
 import pytest
 
+from serve_app.run import RAY_AGENT_PORT
+
 HOST = "127.0.0.1"
 PASSWORD = "pä$$:w@rd/€%"
 """Of MariaDB's user `dms`; what a URL, a shell or Latin-1 would spoil."""
@@ -37,10 +39,11 @@ S = TypeVar("S", bound="Server")
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on just now."""
+    """A port of 127.0.0.1 that nobody listens on just now, nor will a Ray that is started."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
+        port = int(probe.getsockname()[1])
+    return free_port() if port == RAY_AGENT_PORT else port
 
 
 def listens(port: int) -> bool:
