@@ -141,6 +141,11 @@ def object_name(trip: Trip, part: int) -> str:
     return f"{day}/{trip.vehicle}-{trip.id}{f'-{part}' if part > 1 else ''}.mp4"
 
 
+def trace_name(object_name: str) -> str:
+    """The name of the trace beside a part's footage: `.json` in place of `.mp4`."""
+    return object_name.removesuffix(".mp4") + ".json"
+
+
 def video_uuid(trip_id: UUID, part: int) -> UUID:
     """The `videos.uuid` of part `part` (from 1) of a trip."""
     return uuid5(trip_id, f"video/{part}")
