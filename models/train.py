@@ -217,3 +217,7 @@ def _save(model: Any, out: Path) -> None:
     module.pt_path = module.yaml_file = None
     model.ckpt = {}
     model.save(str(out))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
