@@ -349,8 +349,8 @@ class Vehicle:
         frame = seen.frame
         step.last = frame
         step.frames += 1
-        open_trip.trace.append(row_of(seen.observation, frame.captured_s))
         metrics = open_trip.policy.step(seen.observation, frame.captured_s)
+        open_trip.trace.append(row_of(seen.observation, frame.captured_s))
         step.footage += open_trip.ring.step(frame, flagged=metrics.flagged)
         if metrics.flagged:
             step.alerts.append(_alert_record(open_trip.trip, frame, metrics))

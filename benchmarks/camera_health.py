@@ -14,7 +14,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from models.camera import BLURRIEST, FLATTEST, Camera, picture_stats
+from models.camera import BLURRIEST, FLATTEST, Camera
+from models.picture import picture_stats
 
 Image = NDArray[np.uint8]
 

@@ -1,22 +1,16 @@
-"""Whether the camera sees anything: black, white, covered, blurred or frozen pictures. `Camera` is pure."""
+"""Whether the camera sees anything: black, white, covered, blurred or frozen pictures. Pure."""
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from models.types import PictureStats
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-WIDTH_PX = 160
-"""Pictures are measured at this width: small differences of cameras and JPEG's blocks are gone there."""
-
-# Measured with benchmarks/camera_health.py, see there.
-FLATTEST = 10.0
+# Measured with benchmarks/camera_health.py on 313 pictures of drivers. Contrast (1 %, median): as they are 24, 69; at 15 % of
+# their brightness 3.7, 10; at 3 %, 0.6, 1.6. Sharpness (median): as they are .57; out of focus by 4 px of 640 .17, by 8 px
+# .08. Of the pictures as they are 0.3 % are called blind.
+FLATTEST = 3.0
 """Less contrast is a picture of nothing: black, white, or something lies on the lens."""
 BLURRIEST = 0.10
 """Less sharpness is out of focus or fogged so much that no face can be measured."""
@@ -49,25 +43,3 @@ class Camera:
     def restore(self, snapshot: Mapping[str, Any]) -> None:
         """Go on from a snapshot."""
         self._last = snapshot["last"]
-
-
-def picture_stats(image: NDArray[np.uint8]) -> PictureStats:
-    """Measure a picture.
-
-    Args:
-        image: BGR, shape (h, w, 3).
-    """
-    import cv2  # noqa: PLC0415 - only in a process that detects
-
-    height, width = image.shape[:2]
-    size = WIDTH_PX, max(1, round(height * WIDTH_PX / width))
-    grey = cv2.cvtColor(cv2.resize(image, size, interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2GRAY)
-    mean, deviation = cv2.meanStdDev(grey)
-    brightness, contrast = float(mean[0, 0]), float(deviation[0, 0])
-    _, edges = cv2.meanStdDev(cv2.Laplacian(grey, cv2.CV_32F))
-    return PictureStats(
-        brightness=round(brightness, 1),
-        contrast=round(contrast, 1),
-        sharpness=round(float(edges[0, 0]) / contrast, 3) if contrast > 0 else 0.0,
-        checksum=zlib.crc32(grey.tobytes()),
-    )

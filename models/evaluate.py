@@ -129,7 +129,7 @@ def evaluate(
         "eyes": _eyes(face, sets),
         "events": [asdict(one) for clip in clips for one in _events(clip, face, first, profile)],
         "ms_per_frame": _ms_per_frame(face, first, sets, clips),
-        "models": f"{first.name if first else 'none'} {face.name}",
+        "models": f"{first.name if first else 'none'} {chosen.name}",
         "policy": f"{profile.name}@{profile.version}",
     }
 

@@ -182,6 +182,8 @@ def _plain(name: str) -> str:
 def _names(path: Path) -> dict[int, str]:
     try:
         names = yaml.safe_load(path.read_text(encoding="utf-8"))["names"]
+        if not isinstance(names, (dict, list)):
+            raise TypeError(type(names).__name__)  # noqa: TRY301 - said below like any other
         numbered = names.items() if isinstance(names, dict) else enumerate(names)
         return {int(number): _plain(str(name)) for number, name in numbered}
     except (yaml.YAMLError, KeyError, TypeError, ValueError, UnicodeDecodeError) as error:

@@ -17,7 +17,7 @@ VERSION: Final = 1
 Row = list[Any]
 """`[t_s, face | null, [object, ...], picture | null]`: the time in seconds since the trip opened; a face as
 `[pack, confidence, left, top, right, bottom, ear, mar, yaw_deg, pitch_deg, roll_deg]`, the pack by its number; an
-object as `[label, confidence, left, top, right, bottom]`; a picture as its brightness, contrast, sharpness, checksum."""
+object as `[label, confidence, left, top, right, bottom]`; a picture as brightness, contrast, sharpness, checksum."""
 
 _PACKS: Final[tuple[PackName, ...]] = get_args(PackName)
 

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from models.camera import picture_stats
 from models.errors import one_line
 from models.types import Detection, Face, Observation, PictureStats, Unreadable
 from serve_app.views import DetectorInfo
@@ -181,14 +180,15 @@ def _decode(jpeg: bytes) -> Decoded | Unreadable:
     import cv2  # noqa: PLC0415
     import numpy as np  # noqa: PLC0415
 
+    from models.picture import picture_stats  # noqa: PLC0415
+
     try:
         picture = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
     except (cv2.error, MemoryError) as error:  # more pixels than it will ever take, or than there is room for
         return Unreadable(one_line(error))
     if picture is None:
         return Unreadable("the JPEG data cannot be decoded")
-    picture = picture.astype(np.uint8, copy=False)
-    return picture, picture_stats(picture)
+    return picture.astype(np.uint8, copy=False), picture_stats(picture)
 
 
 class Detector:

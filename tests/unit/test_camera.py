@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from models.camera import Camera, picture_stats
+from models.camera import Camera
+from models.picture import picture_stats
 from models.policy import Policy
 from models.profiles import PROFILES
 from models.types import Observation, PictureStats
@@ -66,4 +67,4 @@ def test_ten_seconds_of_it_are_an_event_and_not_a_missing_driver() -> None:
         picture = PictureStats(90.0, 50.0, 0.4, tick) if fine else PictureStats(2.0, 1.0, 0.5, tick)
         said = Observation(face=face() if fine else None, picture=picture)
         kinds += [(tick, event.kind, event.severity, event.ended_s) for event in policy.step(said, tick / 10).events]
-    assert kinds == [(120, "camera_blind", "high", None), (169, "camera_blind", "high", 15.0)]
+    assert kinds == [(120, "camera_blind", "high", None), (170, "camera_blind", "high", 15.0)]
