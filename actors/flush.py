@@ -122,7 +122,7 @@ class Flusher:
             if has_video and not part.summary.uploaded:
                 self._repeat(name, "encode", lambda: _encode(part, mp4))
                 self._repeat(name, "upload", lambda: stores.footage.put(name, mp4))
-                self._repeat(name, "upload", lambda: _put_trace(part, stores, name))
+                self._repeat(name, "upload", lambda: _put_trace(part, stores))
                 part.note_uploaded()
             self._repeat(name, "rows", lambda: _save(part, stores, name if has_video else None))
             mp4.unlink(missing_ok=True)
@@ -193,7 +193,7 @@ def _encode_into(making: Path, part: Journal) -> None:
         encode_black(making)
 
 
-def _put_trace(part: Journal, stores: Stores, name: str) -> None:
+def _put_trace(part: Journal, stores: Stores) -> None:
     summary = part.summary
     trip, progress = summary.trip, summary.progress
     path = stores.scratch / f"{video_uuid(trip.id, summary.part)}.json"
@@ -201,7 +201,7 @@ def _put_trace(part: Journal, stores: Stores, name: str) -> None:
         with path.open("w", encoding="utf-8") as file:
             head = TraceHead(trip.id, trip.vehicle, trip.opened_at_ms, summary.part, progress.profile, progress.models)
             write_trace(file, head, part.trace())
-        stores.footage.put(trace_name(name), path)
+        stores.footage.put(trace_name(trip, summary.part), path)
     finally:
         path.unlink(missing_ok=True)
 

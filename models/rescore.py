@@ -121,7 +121,7 @@ def _paths(text: str, footage: Path) -> list[Path]:
         trip = UUID(text)
     except ValueError:
         return [Path(text)]
-    found = sorted(footage.glob(f"*/*-{trip}*.json"))
+    found = sorted(footage.glob(f"traces/*/{trip}*.json"))
     if not found:
         raise TraceError(f"trip {trip}: no trace in {footage}; a trip without footage keeps none")
     return found

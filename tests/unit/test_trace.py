@@ -94,8 +94,8 @@ def test_another_profile_shows_what_is_different() -> None:
 
 def test_a_trip_in_parts_is_one_trip(tmp_path: Path) -> None:
     half = len(SLEEPY) // 4 * 3 - 30  # in the middle of the sleep
-    name = f"{TRIP.vehicle}-{TRIP.id}"
-    folder = tmp_path / "footage" / "2025-12-31"
+    name = str(TRIP.id)
+    folder = tmp_path / "footage" / "traces" / "2025-12-31"
     folder.mkdir(parents=True)
     second = TraceHead(TRIP.id, TRIP.vehicle, TRIP.opened_at_ms, 2, HEAD.policy, HEAD.models)
     (folder / f"{name}.json").write_text(written(HEAD, SLEEPY[:half]))
