@@ -34,8 +34,10 @@ class FolderStore:
         if not target.exists():
             _copy(file, target)
         # The part is forgotten elsewhere once this returns, so the names must be on disk as well.
-        for folder in (target.parent, self._folder):
+        for folder in target.parents:
             sync_folder(folder)
+            if folder == self._folder:
+                break
 
     def url(self, name: str) -> str:
         """See `FootageStore.url`."""

@@ -63,7 +63,7 @@ class FootageReader(Protocol):
 
 
 def is_object_name(name: str) -> bool:
-    """Whether `name` is of the form `YYYY-MM-DD/{uuid}-{uuid}[-{part}].mp4` or a trace's; nothing else is ever opened."""
+    """Whether `name` is of the form `YYYY-MM-DD/{uuid}-{uuid}[-{part}].mp4` or a trace's; no other is opened."""
     return _OBJECT_NAME.fullmatch(name) is not None
 
 
@@ -74,9 +74,7 @@ def checked_name(name: str) -> str:
         ValueError: It is not of the form that `actors.records.object_name` or `trace_name` gives.
     """
     if not is_object_name(name):
-        raise ValueError(
-            f"object name {name!r}: expected YYYY-MM-DD/{{uuid}}-{{uuid}}[-part].mp4 or traces/YYYY-MM-DD/{{uuid}}[-part].json"
-        )
+        raise ValueError(f"object name {name!r}: expected YYYY-MM-DD/{{uuid}}-{{uuid}}[-part].mp4 or a trace's")
     return name
 
 
