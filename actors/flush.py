@@ -1,4 +1,4 @@
-"""Bringing finished parts to the stores: encode, upload, one transaction; each step may be repeated."""
+"""Bringing finished parts to the stores: encode, upload with its trace, one transaction; each may be repeated."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ from tenacity import RetryCallState, Retrying, wait_exponential_jitter
 from actors.encode import NothingToEncodeError, encode_black, encode_mp4
 from actors.journal import Journal
 from actors.ports import Stores
-from actors.records import EventRecord, TripRecord, VideoRecord, object_name, video_uuid
+from actors.records import EventRecord, TripRecord, VideoRecord, object_name, trace_name, video_uuid
 from models.errors import one_line
+from models.trace import TraceHead, write_trace
 
 _log = logging.getLogger(__name__)
 
@@ -121,6 +122,7 @@ class Flusher:
             if has_video and not part.summary.uploaded:
                 self._repeat(name, "encode", lambda: _encode(part, mp4))
                 self._repeat(name, "upload", lambda: stores.footage.put(name, mp4))
+                self._repeat(name, "upload", lambda: _put_trace(part, stores))
                 part.note_uploaded()
             self._repeat(name, "rows", lambda: _save(part, stores, name if has_video else None))
             mp4.unlink(missing_ok=True)
@@ -189,6 +191,19 @@ def _encode_into(making: Path, part: Journal) -> None:
         # The rows want a video to belong to; a black one says that there was none to keep.
         _log.error("trip %s, part %d: %s; its rows get a black picture", part.summary.trip.id, part.summary.part, error)
         encode_black(making)
+
+
+def _put_trace(part: Journal, stores: Stores) -> None:
+    summary = part.summary
+    trip, progress = summary.trip, summary.progress
+    path = stores.scratch / f"{video_uuid(trip.id, summary.part)}.json"
+    try:
+        with path.open("w", encoding="utf-8") as file:
+            head = TraceHead(trip.id, trip.vehicle, trip.opened_at_ms, summary.part, progress.profile, progress.models)
+            write_trace(file, head, part.trace())
+        stores.footage.put(trace_name(trip, summary.part), path)
+    finally:
+        path.unlink(missing_ok=True)
 
 
 def _save(part: Journal, stores: Stores, name: str | None) -> None:

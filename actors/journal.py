@@ -37,6 +37,7 @@ from actors.journal_records import (
     read_records,
 )
 from actors.records import AlertRecord, EventRecord
+from models.trace import Row
 from models.types import ClosedBy, Frame, Trip
 
 _log = logging.getLogger(__name__)
@@ -246,6 +247,12 @@ class Journal:
         """Its rows in order."""
         return [alert for record in self._records() if isinstance(record, Taken) for alert in record.alerts]
 
+    def trace(self) -> Iterator[Row]:
+        """What was seen in its frames, in order, one push in memory at a time."""
+        for record in self._records():
+            if isinstance(record, Taken):
+                yield from record.trace
+
     def remove(self) -> None:
         """All of it is stored: forget it."""
         with self._lock:
@@ -277,8 +284,8 @@ class Journal:
         if isinstance(record, Taken) and record.footage and self._short_of_room():
             record = replace(record, footage=())
         self._held.append(record)
-        if not self._write_held() and isinstance(record, Taken) and record.footage:
-            self._held[-1] = record = replace(record, footage=())
+        if not self._write_held() and isinstance(record, Taken) and (record.footage or record.trace):
+            self._held[-1] = record = replace(record, footage=(), trace=())
             self._write_held()  # without its pictures it may fit
         return record
 

@@ -13,6 +13,7 @@ import google_crc32c
 import msgpack
 
 from actors.records import AlertRecord, EventRecord
+from models.trace import Row
 from models.types import ClosedBy, Frame, Trip
 
 MAGIC = b"DMSJRNL1"
@@ -36,6 +37,8 @@ class Progress:
         policy: See `Policy.snapshot`.
         texts: What the last push was answered to alert to: if the answer was lost, its repeat wants the same.
         events: What the last push changed of events; likewise.
+        profile: Name and version of the policy's, which scored the last push.
+        models: That saw it, with the hash of the weights.
     """
 
     next_seq: int = 0
@@ -46,6 +49,8 @@ class Progress:
     policy: dict[str, Any] | None = None
     texts: tuple[str, ...] = ()
     events: tuple[EventRecord, ...] = ()
+    profile: str = ""
+    models: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +61,13 @@ class Taken:
         progress: After it.
         footage: Frames that became footage, in order.
         alerts: A row for each that is flagged.
+        trace: What was seen in each frame since the record before, flagged or not; see `models.trace`.
     """
 
     progress: Progress
     footage: tuple[Frame, ...] = ()
     alerts: tuple[AlertRecord, ...] = ()
+    trace: tuple[Row, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +133,7 @@ def _fields(record: Record) -> list[Any]:
     if isinstance(record, Taken):
         footage = [[frame.seq, frame.captured_s, frame.jpeg] for frame in record.footage]
         alerts = [[one.uuid.bytes, *_alert_values(one)] for one in record.alerts]
-        return ["taken", _progress(record.progress), footage, alerts]
+        return ["taken", _progress(record.progress), footage, alerts, list(record.trace)]
     if isinstance(record, Ended):
         return ["ended", record.closed_by]
     return ["uploaded"]
@@ -136,14 +143,15 @@ def _progress(progress: Progress) -> list[Any]:
     return [
         *(progress.next_seq, progress.frames, progress.flagged),
         *(progress.last_s, progress.until_s, progress.policy, list(progress.texts)),
-        [_event(event) for event in progress.events],
+        *([_event(event) for event in progress.events], progress.profile, progress.models),
     ]
 
 
 def _progress_of(fields: list[Any]) -> Progress:
     next_seq, frames, flagged, last_s, until_s, policy, texts, *more = fields
-    events = tuple(_event_of(event) for event in (more[0] if more else ()))  # journals before there were events
-    return Progress(next_seq, frames, flagged, last_s, until_s, policy, tuple(texts), events)
+    events, *scored = more or ((),)  # journals before there were events
+    known = tuple(_event_of(event) for event in events)
+    return Progress(next_seq, frames, flagged, last_s, until_s, policy, tuple(texts), known, *scored)
 
 
 def _event(event: EventRecord) -> list[Any]:
@@ -175,11 +183,12 @@ def _unpacked(payload: bytes) -> Record:
             trip, vehicle, opened_at_ms, part, progress = fields
             return Begun(Trip(UUID(bytes=trip), UUID(bytes=vehicle), opened_at_ms), part, _progress_of(progress))
         if kind == "taken":
-            progress, footage, alerts = fields
+            progress, footage, alerts, *trace = fields  # none in journals before there were traces
             return Taken(
                 _progress_of(progress),
                 tuple(Frame(*frame) for frame in footage),
                 tuple(AlertRecord(UUID(bytes=one[0]), *one[1:]) for one in alerts),
+                tuple(trace[0] if trace else ()),
             )
         if kind == "ended":
             [closed_by] = fields

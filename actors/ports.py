@@ -12,9 +12,9 @@ from actors.records import AlertRecord, EventRecord, TripRecord, VideoRecord
 
 
 class FootageStore(Protocol):
-    """Where MP4s go."""
+    """Where MP4s go, and the traces beside them."""
 
-    def put(self, name: str, mp4: Path) -> None:
+    def put(self, name: str, file: Path) -> None:
         """Store the file under `name`; when it is there already, leave it and return.
 
         Raises:

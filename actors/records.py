@@ -137,8 +137,15 @@ def _iso(time_ms: int) -> str:
 
 def object_name(trip: Trip, part: int) -> str:
     """The name of part `part` (from 1) of a trip's footage: `{UTC day it opened}/{vehicle}-{trip}[-{part}].mp4`."""
-    day = dt.datetime.fromtimestamp(trip.opened_at_ms / 1000, dt.UTC).date()
-    return f"{day}/{trip.vehicle}-{trip.id}{f'-{part}' if part > 1 else ''}.mp4"
+    return f"{_day(trip)}/{trip.vehicle}-{trip.id}{f'-{part}' if part > 1 else ''}.mp4"
+
+
+def trace_name(trip: Trip, part: int) -> str:
+    """The name of part `part`'s trace: `traces/{UTC day it opened}/{trip}[-{part}].json`.
+
+    Under a prefix of its own, and without the vehicle: what is named after a vehicle is its footage.
+    """
+    return f"traces/{_day(trip)}/{trip.id}{f'-{part}' if part > 1 else ''}.json"
 
 
 def video_uuid(trip_id: UUID, part: int) -> UUID:
@@ -154,3 +161,7 @@ def alert_uuid(trip_id: UUID, seq: int) -> UUID:
 def event_uuid(trip_id: UUID, number: int) -> UUID:
     """The `dms_events.uuid` of event `number` (from 1) of a trip."""
     return uuid5(trip_id, f"event/{number}")
+
+
+def _day(trip: Trip) -> dt.date:
+    return dt.datetime.fromtimestamp(trip.opened_at_ms / 1000, dt.UTC).date()

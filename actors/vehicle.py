@@ -26,6 +26,7 @@ from models.events import Event
 from models.footage import FootageRing
 from models.policy import FrameMetrics, Policy
 from models.profiles import PROFILES, ProfileName
+from models.trace import Row, row_of
 from models.types import ClosedBy, Frame, Observation, Trip
 
 _log = logging.getLogger(__name__)
@@ -102,6 +103,12 @@ class _OpenTrip:
     resumed: bool = False  # from a journal, and nobody has pushed to it since
     noted_s: float = 0.0  # capture time of the last record
     models: str = ""  # that said what is known of it
+    trace: list[Row] = field(default_factory=list)  # since the last record
+
+    def traced(self) -> tuple[Row, ...]:
+        rows = tuple(self.trace)
+        self.trace.clear()
+        return rows
 
 
 class Vehicle:
@@ -325,7 +332,7 @@ class Vehicle:
                 _log.warning("trip %s: its driver's state is not understood: %s", trip.id, one_line(error))
         ring = FootageRing(pre_roll_s=self._config.pre_roll_s, post_roll_s=self._config.post_roll_s)
         ring.until_s = progress.until_s
-        return _OpenTrip(trip, policy, ring, journal, progress)
+        return _OpenTrip(trip, policy, ring, journal, progress, models=progress.models)
 
     def _take(self, open_trip: _OpenTrip, frames: Sequence[SeenFrame]) -> PushReply:
         """Some frames further, and into the journal with what they left."""
@@ -343,6 +350,7 @@ class Vehicle:
         step.last = frame
         step.frames += 1
         metrics = open_trip.policy.step(seen.observation, frame.captured_s)
+        open_trip.trace.append(row_of(seen.observation, frame.captured_s))
         step.footage += open_trip.ring.step(frame, flagged=metrics.flagged)
         if metrics.flagged:
             step.alerts.append(_alert_record(open_trip.trip, frame, metrics))
@@ -364,12 +372,15 @@ class Vehicle:
             policy=open_trip.policy.snapshot(),
             texts=tuple(step.texts),
             events=tuple(step.events),
+            profile=open_trip.policy.name,
+            models=open_trip.models,
         )
         matters = step.footage or step.alerts or step.events or step.was_running or open_trip.policy.running
         if not matters and step.last.captured_s - open_trip.noted_s < CALM_RECORD_S:
             return 0
         open_trip.noted_s = step.last.captured_s
-        not_kept = open_trip.journal.take(Taken(open_trip.progress, tuple(step.footage), tuple(step.alerts)))
+        taken = Taken(open_trip.progress, tuple(step.footage), tuple(step.alerts), open_trip.traced())
+        not_kept = open_trip.journal.take(taken)
         if self._config.sync_interval_s == 0:
             open_trip.journal.sync()
         return not_kept
@@ -409,7 +420,7 @@ class Vehicle:
     def _note_calm_frames(self, open_trip: _OpenTrip) -> None:
         """Those since the last record; their count is right then."""
         if open_trip.journal.summary.progress != open_trip.progress:
-            open_trip.journal.take(Taken(open_trip.progress))
+            open_trip.journal.take(Taken(open_trip.progress, trace=open_trip.traced()))
 
     def _remember(self, trip: uuid.UUID, next_seq: int) -> None:
         self._closed[trip] = next_seq

@@ -330,7 +330,7 @@ class _Drowsy:
         """None where too little of the window is known."""
         since_s = runs.now_s - self._p.perclos_window_s
         known_s = runs.known_s(since_s)
-        if known_s < self._p.perclos_coverage * self._p.perclos_window_s:
+        if round(known_s, 6) < round(self._p.perclos_coverage * self._p.perclos_window_s, 6):
             return None
         return round(runs.seconds(True, since_s) / known_s, 6)  # noqa: FBT003 - a value of the signal
 
@@ -348,7 +348,7 @@ class _Repeated:
 
     def holds(self, runs: Runs) -> _Holds | None:
         """See `_Rule.holds`."""
-        recent = [s for s in self._yawns_s if s > runs.now_s - self._p.yawns_window_s]
+        recent = [s for s in self._yawns_s if passed_s(s, runs.now_s) < self._p.yawns_window_s]
         if len(recent) < self._p.yawns or runs.held_s(True) < self._p.yawn_s:  # noqa: FBT003 - a value of the signal
             return None
         return _Holds(recent[-1], self.name, "medium", len(recent))

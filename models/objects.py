@@ -74,7 +74,7 @@ class ObjectModel:
         self.sha256 = _sha256(weights)
         stem = weights.name.removesuffix(OPENVINO_SUFFIX) if weights.is_dir() else weights.stem
         self.name = f"{stem}-{self.sha256[:8]}"
-        _keep_quiet(cache)
+        keep_quiet(cache)
         try:
             self._predictor = _load(
                 _openvino_link(weights, self.sha256, cache) if weights.is_dir() else weights,
@@ -126,7 +126,7 @@ def _load(weights: Path, *, sha256: str, cache: Path, image_size_px: int, confid
     exported = weights.suffix == ".pt" and not cuda
     if exported:
         weights = _openvino_export(weights, sha256, cache, image_size_px)
-    model: Any = _checkpoint(weights) if weights.suffix == ".pt" else YOLO(weights, task="detect")
+    model: Any = checkpoint(weights) if weights.suffix == ".pt" else YOLO(weights, task="detect")
     options: dict[str, Any] = {"imgsz": image_size_px, "conf": confidence, "save": False, "verbose": False}
     options |= {"device": 0, "quantize": 16} if cuda else {"device": "cpu"}
     blank = np.zeros((image_size_px, image_size_px, 3), np.uint8)
@@ -163,7 +163,7 @@ def _openvino_export(weights: Path, sha256: str, cache: Path, image_size_px: int
                 # Ultralytics writes beside the weights, which may lie where nothing may be written.
                 copy = Path(shutil.copyfile(weights, Path(scratch) / "model.pt"))
                 options = {"imgsz": image_size_px, "dynamic": True, "device": "cpu", "verbose": False}
-                made = Path(_checkpoint(copy).export(format="openvino", **options))
+                made = Path(checkpoint(copy).export(format="openvino", **options))
                 for file in made.iterdir():  # or a power cut leaves a whole folder of empty files
                     with file.open("rb") as written:
                         os.fsync(written.fileno())
@@ -185,8 +185,12 @@ def _openvino_link(weights: Path, sha256: str, cache: Path) -> Path:
     return link
 
 
-def _checkpoint(weights: Path) -> Any:
-    """A `.pt` as Ultralytics' model."""
+def checkpoint(weights: Path) -> Any:
+    """A `.pt` as Ultralytics' model; call `keep_quiet` before.
+
+    Raises:
+        ValueError: It is no detection model.
+    """
     from ultralytics.models import YOLO  # noqa: PLC0415 - heavy
 
     model = YOLO(weights)
@@ -222,7 +226,7 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _keep_quiet(cache: Path) -> None:
+def keep_quiet(cache: Path) -> None:
     """Stop what the libraries send, print and write at home; before their first import. The environment wins."""
     for name, value in {**_QUIET, "YOLO_CONFIG_DIR": str(cache)}.items():
         os.environ.setdefault(name, value)

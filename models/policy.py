@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from models.camera import Camera
 from models.events import FLAGGING, Event, Events, Signs
 from models.profiles import Profile
 from models.runs import passed_s
@@ -61,6 +62,7 @@ class Policy:
     def __init__(self, profile: Profile) -> None:
         self._profile = profile
         self._senses = Senses(profile)
+        self._camera = Camera()
         self._events = Events(profile)
         self._since_s: dict[Condition, float] = {}
         self._last_frame_s: float | None = None
@@ -92,7 +94,8 @@ class Policy:
             self._last_face_s = captured_s
             reading = self._senses.read(face, captured_s)
             self._take(reading, captured_s)
-        events = self._events.step(_signs(reading, observation), captured_s)
+        signs = _signs(reading, observation, self._camera.is_blind(observation.picture))
+        events = self._events.step(signs, captured_s)
 
         return FrameMetrics(
             ear=face.ear if face else 0.0,
@@ -127,6 +130,7 @@ class Policy:
             "last_face_s": self._last_face_s,
             "faceless": self._faceless,
             "senses": self._senses.snapshot(),
+            "camera": self._camera.snapshot(),
             "events": self._events.snapshot(),
         }
 
@@ -137,6 +141,7 @@ class Policy:
         self._last_face_s = snapshot["last_face_s"]
         self._faceless = snapshot["faceless"]
         self._senses.restore(snapshot["senses"])
+        self._camera.restore(snapshot["camera"])
         self._events.restore(snapshot["events"])
 
     @property
@@ -165,14 +170,16 @@ class Policy:
         return lasted_s if lasted_s >= self._profile.min_duration_s else 0.0
 
 
-def _signs(reading: Reading | None, observation: Observation) -> Signs:
+def _signs(reading: Reading | None, observation: Observation, blind: bool | None) -> Signs:  # noqa: FBT001 - it is a sign
     labels = {detection.label for detection in observation.detections}
+    absent = None if blind else False  # what is not seen in such a picture may be there all the same
     return Signs(
         eyes_closed=reading.eyes_closed if reading else None,
         head_away=reading.head_away if reading else None,
         mouth_open=reading.mouth_open if reading else None,
-        no_face=reading is None,
-        phone="phone" in labels,
-        smoking=bool(labels & SMOKING),
-        drinking="bottle" in labels,
+        no_face=False if reading else (None if blind else True),
+        blind=blind,
+        phone="phone" in labels or absent,
+        smoking=bool(labels & SMOKING) or absent,
+        drinking="bottle" in labels or absent,
     )

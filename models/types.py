@@ -101,6 +101,23 @@ class Face:
 
 
 @dataclass(frozen=True, slots=True)
+class PictureStats:
+    """What a frame is like as a picture, whatever is in it; of its grey values at a width of 160 pixels.
+
+    Args:
+        brightness: Mean, 0..255.
+        contrast: Standard deviation, 0..127.
+        sharpness: Standard deviation of the Laplacian as a share of the contrast; 0 without any.
+        checksum: CRC-32 of the grey values: equal pictures have equal ones.
+    """
+
+    brightness: float
+    contrast: float
+    sharpness: float
+    checksum: int
+
+
+@dataclass(frozen=True, slots=True)
 class Observation:
     """What both models say of one frame.
 
@@ -108,11 +125,13 @@ class Observation:
         detections: The objects in it.
         face: The driver's; None when there is none, which is a result and no error.
         models: Which models said so, with the hash of the weights.
+        picture: What it is like as a picture; None: nobody looked.
     """
 
     detections: tuple[Detection, ...] = ()
     face: Face | None = None
     models: str = ""
+    picture: PictureStats | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from models.errors import one_line
-from models.types import Detection, Face, Observation, Unreadable
+from models.types import Detection, Face, Observation, PictureStats, Unreadable
 from serve_app.views import DetectorInfo
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from models.fetch import ModelFiles
+
+    Decoded = tuple[NDArray[np.uint8], PictureStats]
 
 _log = logging.getLogger(__name__)
 _Given = TypeVar("_Given")
@@ -123,12 +125,14 @@ class Models:
         finally:
             del self._since_s[thread]
 
-    def _run(self, pictures: Sequence[NDArray[np.uint8] | Unreadable]) -> list[Observation | Unreadable]:
-        readable = [picture for picture in pictures if not isinstance(picture, Unreadable)]
+    def _run(self, pictures: Sequence[Decoded | Unreadable]) -> list[Observation | Unreadable]:
+        readable = [picture[0] for picture in pictures if not isinstance(picture, Unreadable)]
         faces = iter(self._face.observe(readable))
         detections = iter(self._objects.detect(readable) if self._objects else [()] * len(readable))
         return [
-            picture if isinstance(picture, Unreadable) else Observation(next(detections), next(faces), self._names)
+            picture
+            if isinstance(picture, Unreadable)
+            else Observation(next(detections), next(faces), self._names, picture[1])
             for picture in pictures
         ]
 
@@ -171,16 +175,20 @@ def _model_files(config: DetectorConfig) -> ModelFiles:
         return fetch(config.data_dir, weights=weights, say=_log.info)
 
 
-def _decode(jpeg: bytes) -> NDArray[np.uint8] | Unreadable:
-    """A picture (height, width, 3), BGR."""
+def _decode(jpeg: bytes) -> Decoded | Unreadable:
+    """A picture (height, width, 3), BGR, and what it is like."""
     import cv2  # noqa: PLC0415
     import numpy as np  # noqa: PLC0415
+
+    from models.picture import picture_stats  # noqa: PLC0415
 
     try:
         picture = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
     except (cv2.error, MemoryError) as error:  # more pixels than it will ever take, or than there is room for
         return Unreadable(one_line(error))
-    return Unreadable("the JPEG data cannot be decoded") if picture is None else picture.astype(np.uint8, copy=False)
+    if picture is None:
+        return Unreadable("the JPEG data cannot be decoded")
+    return picture.astype(np.uint8, copy=False), picture_stats(picture)
 
 
 class Detector:

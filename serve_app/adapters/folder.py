@@ -13,7 +13,7 @@ from serve_app.adapters.footage import CHUNK_BYTES, checked_base_url, checked_na
 
 
 class FolderStore:
-    """Keeps every MP4 as a file below `folder`; both `FootageStore` and `FootageReader`.
+    """Keeps every MP4 and trace as a file below `folder`; both `FootageStore` and `FootageReader`.
 
     Args:
         folder: Made when first needed.
@@ -27,15 +27,17 @@ class FolderStore:
         self._folder = folder
         self._base_url = checked_base_url("PUBLIC_URL", own_base_url(public_url))
 
-    def put(self, name: str, mp4: Path) -> None:
+    def put(self, name: str, file: Path) -> None:
         """See `FootageStore.put`; the file appears whole and on disk, or not at all."""
         target = self._folder / checked_name(name)
         target.parent.mkdir(parents=True, exist_ok=True)
         if not target.exists():
-            _copy(mp4, target)
+            _copy(file, target)
         # The part is forgotten elsewhere once this returns, so the names must be on disk as well.
-        for folder in (target.parent, self._folder):
+        for folder in target.parents:
             sync_folder(folder)
+            if folder == self._folder:
+                break
 
     def url(self, name: str) -> str:
         """See `FootageStore.url`."""
@@ -74,10 +76,10 @@ class FolderStore:
                 start += len(piece)
 
 
-def _copy(mp4: Path, target: Path) -> None:
+def _copy(file: Path, target: Path) -> None:
     # One fixed temporary name with a lock, so that what a killed process left is taken over and never piles up.
     part = target.with_name(f".{target.name}.part")
-    with mp4.open("rb") as source, part.open("ab") as copy:
+    with file.open("rb") as source, part.open("ab") as copy:
         fcntl.flock(copy, fcntl.LOCK_EX)
         if target.exists():  # another process was faster
             part.unlink(missing_ok=True)

@@ -16,7 +16,10 @@ URL_MAX_CHARS = 191
 """The width of `videos.url`."""
 
 _UUID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
-_OBJECT_NAME = re.compile(rf"[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}/{_UUID}-{_UUID}(?:-[0-9]+)?\.mp4")
+_DAY = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
+_MP4 = rf"{_DAY}/{_UUID}-{_UUID}(?:-[0-9]+)?\.mp4"
+_TRACE = rf"traces/{_DAY}/{_UUID}(?:-[0-9]+)?\.json"
+_OBJECT_NAME = re.compile(f"{_MP4}|{_TRACE}")
 _NAME_MAX_CHARS = len("2026-01-31/.mp4") + 36 + 1 + 36 + len("-9999")
 
 BASE_URL_MAX_CHARS = URL_MAX_CHARS - 1 - _NAME_MAX_CHARS
@@ -60,7 +63,7 @@ class FootageReader(Protocol):
 
 
 def is_object_name(name: str) -> bool:
-    """Whether `name` is of the form `YYYY-MM-DD/{uuid}-{uuid}[-{part}].mp4`; nothing else is ever opened."""
+    """Whether `name` is of the form `YYYY-MM-DD/{uuid}-{uuid}[-{part}].mp4` or a trace's; no other is opened."""
     return _OBJECT_NAME.fullmatch(name) is not None
 
 
@@ -68,10 +71,10 @@ def checked_name(name: str) -> str:
     """`name` itself.
 
     Raises:
-        ValueError: It is not of the form that `actors.records.object_name` gives.
+        ValueError: It is not of the form that `actors.records.object_name` or `trace_name` gives.
     """
     if not is_object_name(name):
-        raise ValueError(f"object name {name!r}: expected YYYY-MM-DD/{{uuid}}-{{uuid}}[-part].mp4")
+        raise ValueError(f"object name {name!r}: expected YYYY-MM-DD/{{uuid}}-{{uuid}}[-part].mp4 or a trace's")
     return name
 
 

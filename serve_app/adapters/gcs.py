@@ -30,7 +30,7 @@ _log = logging.getLogger(__name__)
 
 
 class GcsStore:
-    """Keeps every MP4 as an object of one bucket; both `FootageStore` and `FootageReader`.
+    """Keeps every MP4 and trace as an object of one bucket; both `FootageStore` and `FootageReader`.
 
     The credentials need `roles/storage.objectUser` on the bucket. With `STORAGE_EMULATOR_HOST` in the environment
     none are used, and the client library talks to that address. Credentials are looked for at the first use, which
@@ -92,15 +92,15 @@ class GcsStore:
     def _read_retry(self) -> Any:
         return self._retry(min(self._retry_for_s, _READ_RETRY_S))
 
-    def put(self, name: str, mp4: Path) -> None:
+    def put(self, name: str, file: Path) -> None:
         """See `FootageStore.put`."""
         from google.api_core.exceptions import PreconditionFailed  # noqa: PLC0415
 
         blob = self._bucket.blob(checked_name(name), chunk_size=_UPLOAD_CHUNK_BYTES)
         try:
             blob.upload_from_filename(
-                str(mp4),
-                content_type="video/mp4",
+                str(file),
+                content_type="video/mp4" if name.endswith(".mp4") else "application/json",
                 if_generation_match=0,
                 timeout=_TIMEOUTS_S,
                 # if_generation_match=0 makes every request safe to repeat; 10 s cover a hiccup, more is

@@ -91,7 +91,7 @@ class World:
             "SELECT url FROM videos JOIN vehicles ON vehicles.id = vehicle_id WHERE vehicles.uuid = %s", vehicle
         )
         objects = [row["url"].partition("/footage/")[2] for row in found]
-        in_bucket = [name for name in self._names() if f"/{vehicle}-" in name]
+        in_bucket = [name for name in self._names() if f"/{vehicle}-" in name and name.endswith(".mp4")]
         return Stored(
             self.rows(vehicle), [n for name in in_bucket for n in self._pictures(name)], objects, self.trips(vehicle)
         )

@@ -25,10 +25,10 @@ class FakeFootageStore:
         self.failures: list[Exception] = []
         self._public_url = public_url
 
-    def put(self, name: str, mp4: Path) -> None:
+    def put(self, name: str, file: Path) -> None:
         """See `FootageStore.put`."""
         _fail(self.failures)
-        self.objects.setdefault(checked_name(name), mp4.read_bytes())
+        self.objects.setdefault(checked_name(name), file.read_bytes())
 
     def url(self, name: str) -> str:
         """See `FootageStore.url`."""

@@ -17,13 +17,18 @@ from actors.flush import FIRST_RETRY_S, LONGEST_RETRY_S, Flusher, FlushStatus
 from actors.journal import Journal
 from actors.journal_records import Progress, Taken
 from actors.ports import Stores
-from actors.records import AlertRecord, TripRecord, alert_uuid, object_name, video_uuid
+from actors.records import AlertRecord, TripRecord, alert_uuid, object_name, trace_name, video_uuid
 from models.types import ClosedBy, Frame, Trip
 from tests.builders import frame, jpeg, make_event, trip
 from tests.fakes.stores import FakeFootageStore, FakeMetricsStore
 
 TRIP = trip()
 NAME = object_name(TRIP, 1)
+
+
+def with_traces(*parts: int) -> list[str]:
+    """The objects of these parts, in the order in which they are stored."""
+    return [name for part in parts for name in (object_name(TRIP, part), trace_name(TRIP, part))]
 
 
 class World:
@@ -77,14 +82,15 @@ class World:
 def world(tmp_path: Path) -> Iterator[World]:
     world = World(tmp_path)
     yield world
-    assert not [path for path in tmp_path.rglob("*.mp4") if path.name != "copy.mp4"], "nothing may stay in scratch"
+    left = [path for form in ("*.mp4", "*.json") for path in tmp_path.rglob(form) if path.name != "copy.mp4"]
+    assert not left, "nothing may stay in scratch"
     assert not list(tmp_path.glob("*.journal")), "what is stored is forgotten"
 
 
 def test_a_part_becomes_one_object_one_video_and_its_alerts(world: World, tmp_path: Path) -> None:
     world.flush(world.part())
 
-    assert list(world.footage.objects) == [NAME]
+    assert list(world.footage.objects) == with_traces(1)
     [video] = world.metrics.videos.values()
     assert (video.uuid, video.vehicle) == (video_uuid(TRIP.id, 1), TRIP.vehicle)
     assert video.url.endswith(f"/footage/{NAME}")
@@ -105,7 +111,7 @@ def test_doing_it_twice_leaves_one(world: World) -> None:
 
 def test_parts_follow_each_other(world: World) -> None:
     world.flush(world.part(1), world.part(2), world.part(3))
-    assert list(world.footage.objects) == [object_name(TRIP, number) for number in (1, 2, 3)]
+    assert list(world.footage.objects) == with_traces(1, 2, 3)
     assert len(world.metrics.videos) == 3
 
 
@@ -190,14 +196,14 @@ def test_idle_is_said_once_when_nothing_is_left(world: World) -> None:
 
 def test_frames_that_cannot_be_decoded_leave_the_others(world: World) -> None:
     world.flush(world.part(frames=[frame(0), frame(1, data=jpeg()), frame(2)]))
-    assert list(world.footage.objects) == [NAME]
+    assert list(world.footage.objects) == with_traces(1)
     assert len(world.metrics.alerts) == 3
 
 
 def test_rows_without_a_picture_get_a_black_one(world: World, caplog: pytest.LogCaptureFixture) -> None:
     world.flush(world.part(1, frames=[frame(0), frame(1)]), world.part(2))
     assert "there is no picture that can be decoded; its rows get a black picture" in caplog.text
-    assert list(world.footage.objects) == [object_name(TRIP, 1), object_name(TRIP, 2)]
+    assert list(world.footage.objects) == with_traces(1, 2)
     assert len(world.metrics.alerts) == 5
 
 
@@ -257,7 +263,7 @@ def test_a_flush_that_is_killed_goes_on_where_it_was(world: World, step: str, mo
     while world.flusher.pending:
         assert world.idle.acquire(timeout=10)
 
-    assert list(world.footage.objects) == [NAME]
+    assert list(world.footage.objects) == with_traces(1)
     assert (len(world.metrics.videos), len(world.metrics.alerts), len(world.metrics.trips)) == (1, 3, 1)
     assert world.metrics.trips[TRIP.id].recovered
 
@@ -279,7 +285,7 @@ def test_a_url_that_fails_does_not_lose_the_part(world: World) -> None:
     world.footage = CannotName()
     world.flusher.submit(world.part())
     assert world.idle.acquire(timeout=10), "it is pending for ever and nobody works on it"
-    assert list(world.footage.objects) == [NAME]
+    assert list(world.footage.objects) == with_traces(1)
 
 
 def test_an_encoding_that_fails_leaves_no_half_file_on_a_full_disk(
@@ -300,7 +306,7 @@ def test_an_encoding_that_fails_leaves_no_half_file_on_a_full_disk(
     world.flusher = flush.Flusher(world.open, on_idle=world.idle.release, sleep=sleep)
     world.flush(world.part())
     assert left == [[]]
-    assert list(world.footage.objects) == [NAME]
+    assert list(world.footage.objects) == with_traces(1)
 
 
 def test_events_are_stored_with_where_the_video_shows_them(tmp_path: Path) -> None:
