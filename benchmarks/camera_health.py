@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.camera import BLURRIEST, FLATTEST, Camera
-from models.picture import picture_stats
+from models.picture import picture_stats, read_picture
 
 Image = NDArray[np.uint8]
 
@@ -49,10 +49,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     data: Path = parser.parse_args().data
-    images = [as_sent(cv2.imread(str(path))) for path in sorted(data.rglob("*.jpg"))]
+    images = [as_sent(read_picture(path)) for path in sorted(data.rglob("*.jpg"))]
     for clip in sorted(data.rglob("*.mp4")):
         with av.open(str(clip)) as file:
-            frames = [frame.to_ndarray(format="bgr24") for frame in file.decode(video=0)]
+            frames = [np.asarray(frame.to_ndarray(format="bgr24"), dtype=np.uint8) for frame in file.decode(video=0)]
         images += [as_sent(frame) for frame in frames[::10]]
     print(f"{len(images)} pictures; limits: contrast {FLATTEST}, sharpness {BLURRIEST}")
     print(f"{'':20s} {'contrast 1 / 50 / 99 %':>24s} {'sharpness 1 / 50 / 99 %':>26s} {'blind':>8s}")
@@ -65,9 +65,8 @@ def main() -> None:
         print(f"{name:20s} {spread[0]:>24s} {spread[1]:>26s} {blind:8.1%}")
 
 
-def as_sent(image: object) -> Image:
+def as_sent(picture: Image) -> Image:
     """At a width of 640 pixels."""
-    picture = np.asarray(image, dtype=np.uint8)
     height, width = picture.shape[:2]
     return np.asarray(cv2.resize(picture, (640, round(height * 640 / width))), dtype=np.uint8)
 

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from models.face import FaceModel
 from models.packs import PACKS, FacePack
+from models.picture import read_picture
 from models.types import Face
 
 Image = NDArray[np.uint8]
@@ -59,7 +59,7 @@ def main() -> None:
 def read_labels(model: FaceModel, folder: Path) -> Iterator[Labelled]:
     """Every labelled box of a set in YOLO's format, with the driver's face if the middle of the box lies in it."""
     for path in sorted(folder.glob("images/*.jpg")):
-        image = read(path)
+        image = read_picture(path)
         height, width = image.shape[:2]
         [face] = model.observe([image])
         for line in (folder / "labels" / f"{path.stem}.txt").read_text().splitlines():
@@ -100,7 +100,7 @@ def print_percentiles(labelled: Sequence[Labelled]) -> None:
 
 def print_awake(model: FaceModel, pictures: Sequence[Path]) -> None:
     """Mouth and head of faces that are seen from the front with a shut mouth, in all pictures."""
-    faces = [face for path in pictures for face in model.observe([read(path)]) if face]
+    faces = [face for path in pictures for face in model.observe([read_picture(path)]) if face]
     front = [f for f in faces if abs(f.yaw_deg) < 15 and abs(f.roll_deg) < 30 and f.mar < 0.8]
     print(f"{len(faces)} faces in {len(pictures)} pictures, {len(front)} of them frontal with a shut mouth:")
     print(f"         pitch {spread((f.pitch_deg for f in front), '.0f')} deg, MAR {spread(f.mar for f in front)}")
@@ -112,7 +112,7 @@ def print_agreement(model: FaceModel, data: Path, reference: Path) -> None:
     missed = 0
     with np.load(reference) as arrays:
         for name in arrays.files:
-            [mine] = model.landmarks([read(data / name)])
+            [mine] = model.landmarks([read_picture(data / name)])
             if mine is None:
                 missed += 1
                 continue
@@ -124,18 +124,6 @@ def print_agreement(model: FaceModel, data: Path, reference: Path) -> None:
         f"landmarks against the reference, {len(distances)} pictures with a face in both ({missed} only there):"
         f" distance / outer eye distance {spread(distances, '.4f')}, above 0.05 in {sum(d > 0.05 for d in distances)}"
     )
-
-
-def read(path: Path) -> Image:
-    """A picture as BGR.
-
-    Raises:
-        ValueError: It cannot be read.
-    """
-    image = cv2.imread(str(path))
-    if image is None:
-        raise ValueError(f"{path}: not a picture that OpenCV reads")
-    return image.astype(np.uint8)
 
 
 def spread(values: Iterable[Any], form: str = ".2f") -> str:

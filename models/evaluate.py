@@ -21,11 +21,12 @@ import json
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 from statistics import median
-from typing import Any, Final, get_args
+from typing import Any, Final, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,16 +48,18 @@ from models.labelled import (
 )
 from models.objects import ObjectModel
 from models.packs import PACKS
+from models.picture import read_picture
 from models.policy import Policy
 from models.profiles import PROFILES, Profile, ProfileName
 from models.scores import CONFIDENCE, EventScore, Match, compare, match, rounded, score, true_events
-from models.types import Face, Label, Observation
+from models.types import Face, Observation
 
 LOWEST_CONFIDENCE: Final = 0.01
 """For mAP50."""
 BATCH: Final = 8
 
 Image = NDArray[np.uint8]
+_T = TypeVar("_T")
 
 
 def main() -> int:
@@ -141,12 +144,12 @@ def _object_model(weights: Path, size_px: int) -> ObjectModel:
 
 def _matches(model: ObjectModel, one: PictureSet) -> dict[str, list[Match]]:
     """Of every label that the set knows, a match for each picture."""
-    labels = sorted({OBJECTS[name] for name in one.classes if name in OBJECTS} & set(get_args(Label)))
+    labels = sorted({OBJECTS[name] for name in one.classes if name in OBJECTS})
     matches: dict[str, list[Match]] = {label: [] for label in labels}
     if not labels:
         return {}
     for pictures in _batches(one.pictures):
-        images = [_read(picture.path) for picture in pictures]
+        images = [read_picture(picture.path) for picture in pictures]
         for picture, image, detections in zip(pictures, images, model.detect(images), strict=True):
             height, width = image.shape[:2]
             for label in labels:
@@ -177,7 +180,7 @@ def _eyes(face: FaceModel, sets: Sequence[PictureSet]) -> dict[str, Any]:
         if not any(name in EYES for name in one.classes):
             continue
         for picture in one.pictures:
-            image = _read(picture.path)
+            image = read_picture(picture.path)
             [seen] = face.observe([image])
             there = _eye_labels(picture, seen, image)
             if not there:
@@ -224,7 +227,7 @@ def _events(clip: LabelledClip, face: FaceModel, objects: ObjectModel | None, pr
     policy = Policy(profile)
     times_s: list[float] = []
     known: dict[int, Event] = {}
-    for frames in _batches(list(_frames(clip.path))):
+    for frames in _batches(_frames(clip.path)):
         images = [image for _, image in frames]
         detections = objects.detect(images) if objects else [()] * len(images)
         for (at_s, _), seen, found in zip(frames, face.observe(images), detections, strict=True):
@@ -255,7 +258,7 @@ def _ms_per_frame(
     import cv2  # noqa: PLC0415 - heavy
 
     first = next((one.pictures[0].path for one in sets if one.pictures), None)
-    image = _read(first) if first else next((image for _, image in _frames(clips[0].path)), None)
+    image = read_picture(first) if first else next((image for _, image in _frames(clips[0].path)), None)
     if image is None:
         return None
     _, jpeg = cv2.imencode(".jpg", cv2.resize(image, (640, 480)))
@@ -270,17 +273,11 @@ def _ms_per_frame(
     return round(1000 * median(took_s) / BATCH, 2)
 
 
-def _read(path: Path) -> Image:
-    import cv2  # noqa: PLC0415 - heavy
-
-    image = cv2.imread(str(path))
-    if image is None:
-        raise MaterialError(f"{path}: not a picture that can be read")
-    return np.asarray(image, dtype=np.uint8)
-
-
-def _batches(items: Sequence[Any]) -> Iterator[Sequence[Any]]:
-    return (items[at : at + BATCH] for at in range(0, len(items), BATCH))
+def _batches(items: Iterable[_T]) -> Iterator[list[_T]]:
+    """One of them in memory at a time."""
+    left = iter(items)
+    while batch := list(islice(left, BATCH)):
+        yield batch
 
 
 def _table(report: Mapping[str, Any]) -> Iterator[str]:

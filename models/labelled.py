@@ -11,8 +11,9 @@ from typing import Final, Literal
 import yaml
 
 from models.objects import LABELS
+from models.types import Label
 
-OBJECTS: Final[Mapping[str, str]] = {
+OBJECTS: Final[Mapping[str, Label]] = {
     **LABELS,
     "cellphone_calling": "phone",
     "cellphone_texting": "phone",

@@ -1,16 +1,31 @@
-"""What a frame is like as a picture."""
+"""Pictures: read from files, and what a frame is like as one."""
 
 from __future__ import annotations
 
 import zlib
+from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
+from numpy.typing import NDArray
 
 from models.types import PictureStats
 
-WIDTH_PX = 160
-"""Pictures are measured at this width: small differences of cameras and JPEG's blocks are gone there."""
+LONGER_SIDE_PX = 160
+"""Pictures are measured at this size: small differences of cameras and JPEG's blocks are gone there."""
+
+
+def read_picture(path: Path) -> NDArray[np.uint8]:
+    """A file as BGR, shape (h, w, 3).
+
+    Raises:
+        ValueError: It is no picture that can be read.
+    """
+    image = cv2.imread(str(path))
+    if image is None:
+        raise ValueError(f"{path}: not a picture that can be read")
+    return np.asarray(image, dtype=np.uint8)
 
 
 def picture_stats(image: Any) -> PictureStats:
@@ -20,7 +35,10 @@ def picture_stats(image: Any) -> PictureStats:
         image: BGR, shape (h, w, 3), uint8.
     """
     height, width = image.shape[:2]
-    size = WIDTH_PX, max(1, round(height * WIDTH_PX / width))
+    scale = LONGER_SIDE_PX / max(
+        height, width
+    )  # whatever its form: one of 8 x 60,000 pixels must not become a large one
+    size = max(1, round(width * scale)), max(1, round(height * scale))
     grey = cv2.cvtColor(cv2.resize(image, size, interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2GRAY)
     mean, deviation = cv2.meanStdDev(grey)
     brightness, contrast = float(mean[0, 0]), float(deviation[0, 0])

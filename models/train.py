@@ -27,9 +27,12 @@ import yaml
 from numpy.typing import NDArray
 
 from models.batch_norm import is_folded, unfold
+from models.errors import one_line
 from models.fetch import default_data_dir
-from models.labelled import OBJECTS, Box, Picture, PictureSet, picture_sets
+from models.labelled import OBJECTS, Box, MaterialError, PictureSet, picture_sets
 from models.objects import checkpoint, keep_quiet
+from models.picture import read_picture
+from models.scores import CONFIDENCE
 
 NAMES: Final = ("bottle", "wine glass", "cup", "cell phone", "cigarette")
 """The classes of the weights; those of COCO under its names, by which Ultralytics carries over what the base knows."""
@@ -44,8 +47,6 @@ SEED: Final = 0
 TEACHER_IMAGE_SIZE_PX: Final = 640
 TEACHER_CONFIDENCE: Final = 0.25
 SPOILT_COPIES: Final = 2
-CONFIDENCE: Final = 0.25
-"""The default of `OBJECT_CONFIDENCE`."""
 PRECISION: Final = 0.85
 """What the shifted scores must reach at it, on the valid pictures; the goal is 0.80 elsewhere."""
 
@@ -65,6 +66,17 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--resume", action="store_true", help="go on where it was stopped")
     arguments = parser.parse_args()
+    try:
+        shifts = _make(arguments)
+    except (OSError, ValueError) as error:
+        sys.stderr.write(f"{one_line(error)}\n")
+        return 1
+    sys.stdout.write(f"{arguments.out}: {arguments.out.stat().st_size / 1e6:.1f} MB; scores shifted by {shifts}\n")
+    return 0
+
+
+def _make(arguments: argparse.Namespace) -> dict[str, float]:
+    """The new weights; by how much their scores were shifted."""
     work: Path = arguments.work.absolute()
     keep_quiet(work)
     run = work / "run"
@@ -97,8 +109,7 @@ def main() -> int:
     best = checkpoint(run / "weights" / "best.pt")
     shifts = _balance(best, described)
     _save(best, arguments.out)
-    sys.stdout.write(f"{arguments.out}: {arguments.out.stat().st_size / 1e6:.1f} MB; scores shifted by {shifts}\n")
-    return 0
+    return shifts
 
 
 def make_dataset(data: Path, base: Path, described: Path) -> None:
@@ -108,6 +119,10 @@ def make_dataset(data: Path, base: Path, described: Path) -> None:
         data: Sets in YOLO's layout, each with `train` and `valid`.
         base: The teacher's weights.
         described: The file that describes it; its folder is replaced.
+
+    Raises:
+        MaterialError: There is no such set, or one cannot be understood.
+        ValueError: A picture cannot be read.
     """
     folder = described.parent
     shutil.rmtree(folder, ignore_errors=True)
@@ -116,7 +131,7 @@ def make_dataset(data: Path, base: Path, described: Path) -> None:
         listed: list[str] = []
         sets = [one for one in picture_sets(data) if one.boxed and one.name.endswith(f"/{split}")]
         if not sets:
-            raise SystemExit(f"{data}: no set in YOLO's layout with a folder {split}")
+            raise MaterialError(f"{data}: no set in YOLO's layout with a folder {split}")
         for one in sets:
             listed += [str(path) for path in _add(one, teacher, folder / split, spoil=split == "train")]
         (folder / f"{split}.txt").write_text("\n".join(listed) + "\n")
@@ -132,13 +147,14 @@ def _add(one: PictureSet, teacher: Any, folder: Path, *, spoil: bool) -> Iterato
     known = {OBJECTS.get(name) for name in one.classes}
     asked = [number for number, name in enumerate(NAMES) if OBJECTS[name] not in known and name != "cigarette"]
     for picture in one.pictures:
-        rows = [*_own(picture.boxes), *_teachers(picture, teacher, asked)]
-        name = hashlib.sha256(str(picture.path.relative_to(picture.path.parents[3])).encode()).hexdigest()[:16]
+        image = read_picture(picture.path)
+        rows = [*_own(picture.boxes), *_teachers(image, teacher, asked)]
+        name = hashlib.sha256(f"{one.name}/{picture.path.name}".encode()).hexdigest()[:16]
         copies = SPOILT_COPIES if spoil and any(OBJECTS.get(box.name) == "phone" for box in picture.boxes) else 0
         for copy in range(copies + 1):
             path = images / f"{name}-{copy}.jpg"
             if copy:
-                cv2.imwrite(str(path), _spoilt(_read(picture.path), np.random.default_rng([copy, int(name, 16)])))
+                cv2.imwrite(str(path), _spoilt(image, np.random.default_rng([copy, int(name, 16)])))
             else:
                 path.symlink_to(picture.path.resolve())
             (labels / f"{path.stem}.txt").write_text("\n".join(rows) + "\n")
@@ -152,12 +168,12 @@ def _own(boxes: Sequence[Box]) -> Iterator[str]:
             yield _row(TAUGHT[label], box.xyxy)
 
 
-def _teachers(picture: Picture, teacher: Any, asked: Sequence[int]) -> Iterator[str]:
+def _teachers(image: Image, teacher: Any, asked: Sequence[int]) -> Iterator[str]:
     """What the teacher sees of the classes that the set does not label."""
     numbers = {number: NAMES.index(name) for number, name in teacher.names.items() if name in NAMES}
     wanted = [number for number, own in numbers.items() if own in asked]
     [result] = teacher.predict(
-        _read(picture.path),
+        image,
         imgsz=TEACHER_IMAGE_SIZE_PX,
         conf=TEACHER_CONFIDENCE,
         classes=wanted,
@@ -175,7 +191,7 @@ def _batches(dataset: Path) -> Iterator[Any]:
     paths = (dataset / "train.txt").read_text().splitlines()[::8]
     size = IMAGE_SIZE_PX, IMAGE_SIZE_PX
     for at in range(0, len(paths), 8):
-        images = [cv2.resize(_read(Path(path)), size)[:, :, ::-1] for path in paths[at : at + 8]]
+        images = [cv2.resize(read_picture(Path(path)), size)[:, :, ::-1] for path in paths[at : at + 8]]
         yield torch.from_numpy(np.stack(images).transpose(0, 3, 1, 2).copy()).float() / 255
 
 
@@ -205,13 +221,6 @@ def _spoilt(image: Image, rng: np.random.Generator) -> Image:
     )
     sent = np.asarray(cv2.imdecode(jpeg, cv2.IMREAD_COLOR), dtype=np.uint8)
     return np.asarray(cv2.resize(sent, (width, height)), dtype=np.uint8)
-
-
-def _read(path: Path) -> Image:
-    image = cv2.imread(str(path))
-    if image is None:
-        raise SystemExit(f"{path}: not a picture that can be read")
-    return np.asarray(image, dtype=np.uint8)
 
 
 def _balance(model: Any, described: Path) -> dict[str, float]:

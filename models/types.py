@@ -102,7 +102,7 @@ class Face:
 
 @dataclass(frozen=True, slots=True)
 class PictureStats:
-    """What a frame is like as a picture, whatever is in it; of its grey values at a width of 160 pixels.
+    """What a frame is like as a picture, whatever is in it; of its grey values at 160 pixels on its longer side.
 
     Args:
         brightness: Mean, 0..255.

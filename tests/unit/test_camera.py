@@ -55,6 +55,11 @@ def test_a_picture_that_stands_still_is_of_no_use_from_its_second_time_on() -> N
     ]
 
 
+@pytest.mark.parametrize("shape", [(60_000, 8, 3), (8, 60_000, 3), (1, 1, 3)])
+def test_a_picture_of_any_form_is_measured_small(shape: tuple[int, int, int]) -> None:
+    assert picture_stats(np.zeros(shape, np.uint8)).contrast == 0
+
+
 def test_nothing_is_known_of_a_picture_that_nobody_measured() -> None:
     assert Camera().is_blind(None) is None
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -165,19 +164,3 @@ def test_no_material_is_one_line(tmp_path: Path) -> None:
         )
         assert done.returncode == 1
         assert len(done.stderr.splitlines()) == 1 and str(folder) in done.stderr
-
-
-def test_a_report_says_what_the_issue_asks_for(tmp_path: Path) -> None:
-    yolo_set(tmp_path / "data" / "phones", "[phone]", a="0 0.5 0.5 0.2 0.4", b="")
-    out = tmp_path / "report.json"
-    done = subprocess.run(
-        [sys.executable, "-m", "models.evaluate", "--data", str(tmp_path / "data"), "--out", str(out)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    report = json.loads(out.read_text())
-    assert report["labels"]["phone"]["boxes"] == 1 and report["labels"]["phone"]["pictures"] == 2
-    assert set(report["eyes"]) == {"closed", "open", "yawn", "no_face"}
-    assert report["events"] == [] and report["ms_per_frame"] > 0
