@@ -1,4 +1,4 @@
-"""The driver's face in a frame: detector, mesh and, in one pack, eye refiner, read by OpenVINO and run on the CPU."""
+"""The driver's face in a frame: detector, mesh, eye refiner or blendshapes, read by OpenVINO and run on the CPU."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models.blendshapes import POINTS as BLENDSHAPE_POINTS
+from models.blendshapes import movements
 from models.face_detection import FoundFace, largest_face, letterbox
 from models.geometry import eye_aspect_ratio, head_pose, mouth_aspect_ratio
 from models.packs import FacePack
@@ -51,6 +53,8 @@ class FaceModel:
             self._detector = _Network(Path(models, pack.detector), threads=threads)
             self._mesh = _Network(Path(models, pack.mesh), threads=threads)
             self._eyes = _Network(Path(models, pack.eyes), threads=threads) if pack.eyes else None
+            blendshapes = pack.blendshapes
+            self._blendshapes = _Network(Path(models, blendshapes), threads=threads) if blendshapes else None
 
     def observe(self, images: Sequence[NDArray[np.uint8]]) -> list[Face | None]:
         """Measure the driver's face in each picture.
@@ -61,7 +65,9 @@ class FaceModel:
         Returns:
             As many as `images`; None where there is no face.
         """
-        return [None if driver is None else self._measure(driver) for driver in self._drivers(images)]
+        drivers = self._drivers(images)
+        shapes = iter(self._shapes([driver for driver in drivers if driver]))
+        return [None if driver is None else self._measure(driver, next(shapes)) for driver in drivers]
 
     def landmarks(self, images: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32] | None]:
         """The mesh of the driver's face in each picture.
@@ -92,8 +98,16 @@ class FaceModel:
             _refine_eyes(self._eyes, [(image, d.points) for image, d in zip(images, drivers, strict=True) if d])
         return drivers
 
-    def _measure(self, driver: _Driver) -> Face:
+    def _shapes(self, drivers: Sequence[_Driver]) -> list[NDArray[np.float32] | None]:
+        """Of each face the 52 blendshapes, if the pack has them."""
+        if self._blendshapes is None:
+            return [None] * len(drivers)
+        points = [driver.points[BLENDSHAPE_POINTS, :2][None] for driver in drivers]
+        return [found for [found] in self._blendshapes(points)]
+
+    def _measure(self, driver: _Driver, shapes: NDArray[np.float32] | None) -> Face:
         yaw, pitch, roll = head_pose(driver.points)
+        moved = None if shapes is None else movements(shapes.tolist(), yaw)
         left, top, right, bottom = driver.found.xyxy.tolist()
         return Face(
             confidence=driver.found.score,
@@ -104,6 +118,8 @@ class FaceModel:
             pitch_deg=pitch,
             roll_deg=roll,
             pack=self.pack.name,
+            eye_blink=moved.eye_blink if moved else None,
+            jaw_open=moved.jaw_open if moved else None,
         )
 
 
@@ -217,7 +233,7 @@ class _Network:
         self._queue.set_callback(self._done)
 
     def __call__(self, inputs: Sequence[NDArray[np.float32]]) -> list[list[NDArray[np.float32]]]:
-        """All outputs of the model for each input of shape (1, size_px, size_px, 3)."""
+        """All outputs of the model for each input: (1, size_px, size_px, 3), or of the blendshapes (1, 146, 2)."""
         results: list[list[NDArray[np.float32]]] = [[] for _ in inputs]
         for value, result in zip(inputs, results, strict=True):
             self._queue.start_async(value, userdata=result, share_inputs=True)
@@ -234,6 +250,7 @@ def _unpacked(pack: FacePack, folder: Path) -> AbstractContextManager[str | Path
     if pack.archive is None:
         return nullcontext(folder)
     models = tempfile.TemporaryDirectory(prefix="dms-face-")
+    names = (pack.detector, pack.mesh, pack.eyes, pack.blendshapes)
     with zipfile.ZipFile(folder / pack.archive) as archive:
-        archive.extractall(models.name, members=[name for name in (pack.detector, pack.mesh, pack.eyes) if name])
+        archive.extractall(models.name, members=[name for name in names if name])
     return models

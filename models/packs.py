@@ -18,6 +18,7 @@ class FacePack:
         detector: Face detector, 128x128, 896 anchors.
         mesh: Face mesh; its points number as MediaPipe's canonical face mesh.
         eyes: Eye refiner, 64x64, 71 contour points; None: the mesh sees the eyelids well enough.
+        blendshapes: 52 movements of the face, from points of the mesh; None: there is no such model.
         ear_closed_below: Eye aspect ratio below which this pack's eyes are closed.
         ear_open: Eye aspect ratio of open eyes, median.
         mar_open_above: Mouth aspect ratio above which the mouth is open as in a yawn.
@@ -29,6 +30,7 @@ class FacePack:
     detector: str
     mesh: str
     eyes: str | None
+    blendshapes: str | None
     ear_closed_below: float
     ear_open: float
     mar_open_above: float
@@ -47,6 +49,7 @@ _LANDMARKER = FacePack(
     detector="face_detector.tflite",
     mesh="face_landmarks_detector.tflite",
     eyes=None,
+    blendshapes="face_blendshapes.tflite",
     ear_closed_below=0.13,
     ear_open=0.34,
     mar_open_above=1.0,
@@ -62,6 +65,7 @@ _MESH_AND_IRIS = FacePack(
     detector="face_detection_short_range.tflite",
     mesh="face_landmark.tflite",
     eyes="iris_landmark.tflite",
+    blendshapes=None,
     ear_closed_below=0.20,
     ear_open=0.36,
     mar_open_above=1.0,

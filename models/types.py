@@ -88,6 +88,9 @@ class Face:
         pitch_deg: Head raised; 0 is straight at the camera, positive up.
         roll_deg: Head tilted; positive clockwise in the picture.
         pack: Which face models measured it: EAR means another thing in each.
+        eye_blink: How far the lids are shut, 0..1, mostly of the eye that is nearer to the camera (blendshape
+            `eyeBlink`); None: the pack has no blendshapes.
+        jaw_open: How far the jaw is down, 0..1 (blendshape `jawOpen`); None: likewise.
     """
 
     confidence: float
@@ -98,6 +101,8 @@ class Face:
     pitch_deg: float
     roll_deg: float
     pack: PackName
+    eye_blink: float | None = None
+    jaw_open: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
