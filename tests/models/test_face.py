@@ -118,6 +118,20 @@ def test_a_yawn_is_a_yawn_with_open_eyes(model: FaceModel) -> None:
     assert not closed(model, face)
 
 
+def test_lids_and_jaw_are_measured_where_the_pack_has_blendshapes(model: FaceModel, awake: Image) -> None:
+    shut = picture("yawn_eye_sehyunlee_test/images/closed_-35-*")
+    wide = picture("yawn_eye_sehyunlee_test/images/1391_jpg*")
+    looking, sleeping, yawner = model.observe([as_sent(awake), as_sent(shut), as_sent(wide)])
+    assert looking and sleeping and yawner
+    if model.pack.blendshapes is None:
+        assert looking.eye_blink is looking.jaw_open is None
+        return
+    assert looking.eye_blink is not None and sleeping.eye_blink is not None and yawner.eye_blink is not None
+    assert looking.jaw_open is not None and sleeping.jaw_open is not None and yawner.jaw_open is not None
+    assert max(looking.eye_blink, yawner.eye_blink) < 0.5 < sleeping.eye_blink
+    assert max(looking.jaw_open, sleeping.jaw_open) < 0.25 < yawner.jaw_open
+
+
 def test_a_batch_of_mixed_sizes_equals_one_by_one(model: FaceModel, awake: Image) -> None:
     images = [
         awake,
