@@ -114,7 +114,7 @@ class Policy:
 
     @property
     def name(self) -> str:
-        """Name and version of the profile, as `default@1`."""
+        """Name and version of the profile, as `default@2`."""
         return f"{self._profile.name}@{self._profile.version}"
 
     @property

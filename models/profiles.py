@@ -42,7 +42,10 @@ class Profile:
         eyes_unknown_yaw_deg: Beyond this the eyes are not judged.
         calibration_s: Seconds with a face over which the driver's neutral pose and eye opening are taken; 0: none, the
             camera is straight ahead and the eyes are anybody's.
-        reopen_ratio: Closed eyes are open again above so many times the limit below which they closed.
+        blink_closed: Eyes are closed above this `Face.eye_blink`. Infinite, or a face without it: by EAR.
+        jaw_yawning: The mouth is wide open above this `Face.jaw_open`. Infinite, or a face without it: by MAR.
+        reopen_ratio: By EAR, closed eyes are open again above so many times the limit below which they closed; by
+            `eye_blink`, at or below the limit divided by it.
         face_lost_s: So long without a face ends every per-frame condition; a shorter time interrupts nothing.
         gap_s: A longer time between two frames is unknown.
         microsleep_s: Eyes closed for so long: `microsleep`.
@@ -86,6 +89,8 @@ class Profile:
     pitch_away_deg: Limit
     eyes_unknown_yaw_deg: Limit
     calibration_s: Limit
+    blink_closed: Limit
+    jaw_yawning: Limit
     reopen_ratio: Limit
     face_lost_s: Limit
     gap_s: Limit
@@ -139,12 +144,14 @@ _OPENPILOT = "openpilot selfdrive/monitoring"
 
 _DEFAULT = Profile(
     name="default",
-    version=1,
+    version=2,
     min_duration_s=Limit(1.0, f"{_METRICS}: each for >= 1 s before its duration is recorded"),
     yaw_away_deg=Limit(25.0, f"{_METRICS}: yaw beyond +-25, from the driver's own neutral pose"),
     pitch_away_deg=Limit(20.0, f"{_METRICS}: pitch beyond +-20, from the driver's own neutral pose"),
     eyes_unknown_yaw_deg=Limit(50.0, "domain.md, what a camera cannot say: strong side views (> ~50 deg)"),
     calibration_s=Limit(60.0, f"{_OPENPILOT}: 60 s calibration"),
+    blink_closed=Limit(0.5, "domain.md, why fixed thresholds are not enough: blendshape eyeBlink > 0.5"),
+    jaw_yawning=Limit(0.25, "measured, docs/adr/0022: 30 of 31 yawns, none of 45 other faces"),
     reopen_ratio=Limit(1.15, f"{_OPENPILOT} has hysteresis 0.37/0.63 on its filtered signal; a step of 15 % on ours"),
     face_lost_s=Limit(0.5, f"{_METRICS}: 0.5 s without a face ends a condition"),
     gap_s=Limit(1.0, f"{_RULES}: a gap over 1 s between frames is unknown"),
@@ -196,6 +203,8 @@ PROFILES: dict[ProfileName, Profile] = {
         pitch_away_deg=Limit(20.0, f"{_METRICS}: pitch beyond +-20 from straight at the camera; likewise"),
         eyes_unknown_yaw_deg=_NEVER,
         calibration_s=Limit(0.0, f"{_METRICS}: fixed thresholds, the same for everybody"),
+        blink_closed=Limit(math.inf, f"{_METRICS}: EAR"),
+        jaw_yawning=Limit(math.inf, f"{_METRICS}: MAR"),
         reopen_ratio=Limit(1.0, f"{_METRICS}: one threshold"),
         microsleep_s=_NEVER,
         sleep_s=_NEVER,

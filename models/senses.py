@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import median
@@ -67,11 +68,19 @@ class Senses:
         pack = PACKS[face.pack]
         eyes_closed: bool | None = None
         if abs(face.yaw_deg) <= self._p.eyes_unknown_yaw_deg:
-            limit = pack.ear_closed_below * opening
-            eyes_closed = self._closed = face.ear < limit * (self._p.reopen_ratio if self._closed else 1.0)
+            wider = self._p.reopen_ratio if self._closed else 1.0
+            if face.eye_blink is not None and math.isfinite(self._p.blink_closed):
+                eyes_closed = face.eye_blink > self._p.blink_closed / wider
+            else:
+                eyes_closed = face.ear < pack.ear_closed_below * opening * wider
+            self._closed = eyes_closed
+        if face.jaw_open is not None and math.isfinite(self._p.jaw_yawning):
+            mouth_open = face.jaw_open > self._p.jaw_yawning
+        else:
+            mouth_open = face.mar > pack.mar_open_above
         return Reading(
             eyes_closed=eyes_closed,
-            mouth_open=face.mar > pack.mar_open_above,
+            mouth_open=mouth_open,
             head_away=abs(face.yaw_deg - yaw_deg) > self._p.yaw_away_deg
             or abs(face.pitch_deg - pitch_deg) > self._p.pitch_away_deg,
         )

@@ -16,8 +16,9 @@ from models.types import Detection, Face, Observation, PackName, PictureStats
 VERSION: Final = 1
 Row = list[Any]
 """`[t_s, face | null, [object, ...], picture | null]`: the time in seconds since the trip opened; a face as
-`[pack, confidence, left, top, right, bottom, ear, mar, yaw_deg, pitch_deg, roll_deg]`, the pack by its number; an
-object as `[label, confidence, left, top, right, bottom]`; a picture as brightness, contrast, sharpness, checksum."""
+`[pack, confidence, left, top, right, bottom, ear, mar, yaw_deg, pitch_deg, roll_deg, eye_blink, jaw_open]`, the pack by
+its number, the last two null where it has no blendshapes and missing in traces from before them; an object as
+`[label, confidence, left, top, right, bottom]`; a picture as brightness, contrast, sharpness, checksum."""
 
 _PACKS: Final[tuple[PackName, ...]] = get_args(PackName)
 
@@ -59,6 +60,7 @@ def row_of(observation: Observation, captured_s: float) -> Row:
             *_whole(face.xyxy),
             *(round(face.ear, 4), round(face.mar, 4)),
             *(round(face.yaw_deg, 2), round(face.pitch_deg, 2), round(face.roll_deg, 2)),
+            *(None if share is None else round(share, 4) for share in (face.eye_blink, face.jaw_open)),
         ],
         [[one.label, round(one.confidence, 3), *_whole(one.xyxy)] for one in observation.detections],
         picture and [picture.brightness, picture.contrast, picture.sharpness, picture.checksum],
@@ -84,6 +86,8 @@ def observation_of(row: Row) -> tuple[Observation, float]:
                 yaw_deg=face[8],
                 pitch_deg=face[9],
                 roll_deg=face[10],
+                eye_blink=face[11] if len(face) > 11 else None,
+                jaw_open=face[12] if len(face) > 12 else None,
             )
             if face
             else None,

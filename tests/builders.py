@@ -92,7 +92,7 @@ def make_event(trip: Trip, number: int = 1, **changes: Any) -> EventRecord:
         ended_ms=None,
         peak={"eyes_closed_s": 1.6},
         coverage=0.9,
-        policy="default@1",
+        policy="default@2",
         models="weights-0a1b2c3d landmarker-478",
     )
     return dataclasses.replace(event, **changes)

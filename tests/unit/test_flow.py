@@ -278,7 +278,7 @@ def test_events_are_said_to_the_text_that_the_device_wrote(run: Run) -> None:
             "ended_at": None,
             "peak": {"eyes_closed_s": 1.6},
             "coverage": 0.9,
-            "policy": "default@1",
+            "policy": "default@2",
             "models": "weights-0a1b2c3d landmarker-478",
             "video": None,
             "offset_s": None,

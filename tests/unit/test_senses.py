@@ -64,6 +64,18 @@ def test_eyes_that_closed_open_a_little_above_where_they_closed() -> None:
     assert [fixed.read(face(ear=ear), n).eyes_closed for n, ear in enumerate([0.12, 0.13])] == [True, False]
 
 
+def test_lids_and_jaw_decide_where_they_are_measured() -> None:
+    found, fixed = Senses(PROFILES["default"]), Senses(PROFILES["legacy"])
+    blinks = [0.5, 0.51, 0.44, 0.43, 0.5]
+    said = [found.read(face(ear=0.05, eye_blink=blink), n).eyes_closed for n, blink in enumerate(blinks)]
+    assert said == [False, True, True, False, False]
+    assert [found.read(face(mar=1.5, jaw_open=jaw), 9).mouth_open for jaw in (0.25, 0.26)] == [False, True]
+    assert not fixed.read(face(eye_blink=0.9, jaw_open=0.9), 0).eyes_closed, "by the limits of the original, EAR and MAR"
+    assert not fixed.read(face(eye_blink=0.9, jaw_open=0.9), 0).mouth_open
+    assert found.read(face(ear=0.05, mar=1.5), 10).eyes_closed, "a pack without blendshapes"
+    assert found.read(face(ear=0.05, mar=1.5), 10).mouth_open
+
+
 def test_eyes_seen_from_the_side_are_unknown() -> None:
     found = Senses(PROFILES["default"])
     assert found.read(face(yaw_deg=50.0, ear=0.05), 0).eyes_closed

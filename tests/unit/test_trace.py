@@ -19,7 +19,7 @@ from models.types import Observation, PictureStats
 from tests.builders import AWAY, CLOSED, observation, trip
 
 TRIP = trip()
-HEAD = TraceHead(TRIP.id, TRIP.vehicle, TRIP.opened_at_ms, 1, "default@1", "weights-0a1b2c3d landmarker-478")
+HEAD = TraceHead(TRIP.id, TRIP.vehicle, TRIP.opened_at_ms, 1, "default@2", "weights-0a1b2c3d landmarker-478")
 PICTURE = PictureStats(120.5, 44.0, 0.31, 3_000_000_000)
 
 
@@ -47,6 +47,7 @@ SLEEPY = rows(
     "said",
     [
         observation("bottle", "phone", yaw_deg=-12.25, pack="mesh-468-iris"),
+        observation(eye_blink=0.0123, jaw_open=0.75),
         observation(face=None),
         Observation(picture=PICTURE),
     ],
@@ -54,6 +55,11 @@ SLEEPY = rows(
 def test_a_row_says_what_was_seen(said: Observation) -> None:
     [again] = json.loads(json.dumps([row_of(said, 12.3456)]))
     assert observation_of(again) == (said, 12.3456)
+
+
+def test_a_row_from_before_the_blendshapes_is_read_as_it_was() -> None:
+    captured_s, seen, objects, picture = row_of(observation(eye_blink=0.9, jaw_open=0.9), 1.0)
+    assert observation_of([captured_s, seen[:11], objects, picture]) == (observation(), 1.0)
 
 
 def test_what_was_written_is_read_back_a_line_for_each_frame() -> None:
@@ -103,7 +109,7 @@ def test_a_trip_in_parts_is_one_trip(tmp_path: Path) -> None:
     done = command(str(TRIP.id), "--profile", "addw", "--footage", str(tmp_path / "footage"))
     assert done.returncode == 0
     assert done.stdout.count("sleep") == 1
-    assert f"trip {TRIP.id}" in done.stdout and "addw@1" in done.stdout
+    assert f"trip {TRIP.id}" in done.stdout and "addw@2" in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -570,7 +570,7 @@ def test_an_event_is_said_as_it_begins_gets_worse_and_ends(new_vehicle: NewVehic
     [begun] = vehicle.push(TRIP, seconds_of(3, 5, **CLOSED)).events
     assert (begun.uuid, begun.kind, begun.ended_ms) == (event_uuid(TRIP.id, 1), "microsleep", None)
     assert begun.started_ms == OPENED_AT_MS + 3000
-    assert (begun.policy, begun.vehicle, begun.trip) == ("default@1", TRIP.vehicle, TRIP.id)
+    assert (begun.policy, begun.vehicle, begun.trip) == ("default@2", TRIP.vehicle, TRIP.id)
     [worse] = vehicle.push(TRIP, seconds_of(5, 7, **CLOSED)).events
     [ended] = vehicle.push(TRIP, seconds_of(7, 9)).events
     assert (worse.uuid, worse.kind, ended.uuid, ended.kind) == (begun.uuid, "sleep", begun.uuid, "sleep")
