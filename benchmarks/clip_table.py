@@ -37,7 +37,7 @@ def main() -> None:
     models, info = load_models(
         DetectorConfig(settings.data_dir, settings.model_path, settings.image_size, settings.object_confidence)
     )
-    print(f"object model {info.object_model}, face model {info.face_model}, profile legacy")
+    print(f"object model {info.object_model}, face model {info.face_model}, profile {settings.policy_profile}")
     print(f"{'from s':>6} {'face':>6} {'EAR':>5} {'MAR':>5} {'yaw':>5} {'pitch':>5}  flagged")
     policy = Policy(PROFILES[settings.policy_profile])
     seen = [

@@ -5,7 +5,7 @@ CSV of intervals. Prints a table and writes the same as JSON:
 
     {"labels": {label: {precision, recall, map50, pictures, boxes}},          every set together, at `--image-size`
      "sets": [{set, image_size_px, label, precision, recall, map50, pictures, boxes}],      set by set, at every size
-     "eyes": {"closed" | "open" | "yawn": {precision, recall, faces}, "no_face": n},
+     "eyes": {"closed" | "open" | "yawn": {precision, recall, faces}, "no_face": n, "unknown": n},
      "events": [{clip, kind, found, missed, false, onset_error_s}],
      "ms_per_frame": x, "models": "...", "policy": "..."}
 
@@ -46,12 +46,13 @@ from models.labelled import (
     labelled_clips,
     picture_sets,
 )
-from models.objects import ObjectModel
+from models.objects import OWN_WEIGHTS, ObjectModel
 from models.packs import PACKS
 from models.picture import read_picture
 from models.policy import Policy
 from models.profiles import PROFILES, Profile, ProfileName
 from models.scores import CONFIDENCE, EventScore, Match, compare, match, rounded, score, true_events
+from models.senses import Senses
 from models.types import Face, Observation
 
 LOWEST_CONFIDENCE: Final = 0.01
@@ -109,14 +110,13 @@ def evaluate(
         OSError: Model files are not to be had.
         ValueError: The weights cannot be used.
     """
-    files = fetch(default_data_dir(), weights=weights is None, say=lambda _: None)
+    files = fetch(default_data_dir(), say=lambda _: None)
     chosen = next((one for one in PACKS.values() if one.name == pack), files.face_pack)
     face = FaceModel(pack=chosen, folder=files.face_folder)
     sets, clips = list(picture_sets(data)), list(labelled_clips(data, truth))
     if not sets and not clips:
         raise MaterialError(f"--data {data}: holds no set of pictures and no clip with a CSV of intervals")
-    weights = weights or files.object_weights
-    models = {size: _object_model(weights, size) for size in sizes_px} if weights else {}
+    models = {size: _object_model(weights or OWN_WEIGHTS, size) for size in sizes_px}
     rows: list[dict[str, Any]] = []
     together: dict[str, list[Match]] = defaultdict(list)
     for size_px, model in models.items():
@@ -125,14 +125,14 @@ def evaluate(
                 rows.append({"set": one.name, "image_size_px": size_px, "label": label, **asdict(score(matches))})
                 if size_px == sizes_px[0]:
                     together[label] += matches
-    first = models.get(sizes_px[0])
+    first = models[sizes_px[0]]
     return {
         "labels": {label: asdict(score(matches)) for label, matches in sorted(together.items())},
         "sets": rows,
-        "eyes": _eyes(face, sets),
+        "eyes": _eyes(face, sets, profile),
         "events": [asdict(one) for clip in clips for one in _events(clip, face, first, profile)],
         "ms_per_frame": _ms_per_frame(face, first, sets, clips),
-        "models": f"{first.name if first else 'none'} {chosen.name}",
+        "models": f"{first.name} {chosen.name}",
         "policy": f"{profile.name}@{profile.version}",
     }
 
@@ -170,12 +170,12 @@ def _matches(model: ObjectModel, one: PictureSet) -> dict[str, list[Match]]:
     return matches
 
 
-def _eyes(face: FaceModel, sets: Sequence[PictureSet]) -> dict[str, Any]:
-    """Every face with labelled eyes or mouth, once: what the label says against what the face stage says."""
+def _eyes(face: FaceModel, sets: Sequence[PictureSet], profile: Profile) -> dict[str, Any]:
+    """Every face with labelled eyes or mouth, once: what the label says against what is read off the face."""
     counts: dict[EyeLabel, dict[str, int]] = {
         label: {"right": 0, "said": 0, "there": 0} for label in get_args(EyeLabel)
     }
-    no_face = 0
+    no_face = unknown = 0
     for one in sets:
         if not any(name in EYES for name in one.classes):
             continue
@@ -188,9 +188,13 @@ def _eyes(face: FaceModel, sets: Sequence[PictureSet]) -> dict[str, Any]:
             if seen is None:
                 no_face += 1
                 continue
-            pack = PACKS[seen.pack]
-            closed, yawning = seen.ear < pack.ear_closed_below, seen.mar > pack.mar_open_above
-            said: dict[EyeLabel, bool] = {"closed": closed, "open": not closed, "yawn": yawning}
+            reading = Senses(profile).read(seen, 0.0)
+            unknown += reading.eyes_closed is None and bool(there & {"closed", "open"})
+            said: dict[EyeLabel, bool] = {
+                "closed": reading.eyes_closed is True,
+                "open": reading.eyes_closed is False,
+                "yawn": reading.mouth_open,
+            }
             for label, is_said in said.items():
                 if label != "yawn" and not there & {"closed", "open"}:
                     continue
@@ -205,7 +209,7 @@ def _eyes(face: FaceModel, sets: Sequence[PictureSet]) -> dict[str, Any]:
         }
         for label, n in counts.items()
     }
-    return {**report, "no_face": no_face}
+    return {**report, "no_face": no_face, "unknown": unknown}
 
 
 def _eye_labels(picture: Picture, face: Face | None, image: Image) -> set[EyeLabel]:
@@ -223,14 +227,13 @@ def _eye_labels(picture: Picture, face: Face | None, image: Image) -> set[EyeLab
     return found - {"closed", "open"} if {"closed", "open"} <= found else found
 
 
-def _events(clip: LabelledClip, face: FaceModel, objects: ObjectModel | None, profile: Profile) -> Iterator[EventScore]:
+def _events(clip: LabelledClip, face: FaceModel, objects: ObjectModel, profile: Profile) -> Iterator[EventScore]:
     policy = Policy(profile)
     times_s: list[float] = []
     known: dict[int, Event] = {}
     for frames in _batches(_frames(clip.path)):
         images = [image for _, image in frames]
-        detections = objects.detect(images) if objects else [()] * len(images)
-        for (at_s, _), seen, found in zip(frames, face.observe(images), detections, strict=True):
+        for (at_s, _), seen, found in zip(frames, face.observe(images), objects.detect(images), strict=True):
             confident = tuple(one for one in found if one.confidence >= CONFIDENCE)
             metrics = policy.step(Observation(confident, seen), at_s)
             known.update({event.number: event for event in metrics.events})
@@ -252,7 +255,7 @@ def _frames(path: Path) -> Iterator[tuple[float, Image]]:
 
 
 def _ms_per_frame(
-    face: FaceModel, objects: ObjectModel | None, sets: Sequence[PictureSet], clips: Sequence[LabelledClip]
+    face: FaceModel, objects: ObjectModel, sets: Sequence[PictureSet], clips: Sequence[LabelledClip]
 ) -> float | None:
     """Of decoding and both models on batches of 8 frames of 640x480; the median of 20 batches."""
     import cv2  # noqa: PLC0415 - heavy
@@ -267,8 +270,7 @@ def _ms_per_frame(
         began_s = time.perf_counter()
         images = [np.asarray(cv2.imdecode(jpeg, cv2.IMREAD_COLOR), dtype=np.uint8) for _ in range(BATCH)]
         face.observe(images)
-        if objects:
-            objects.detect(images)
+        objects.detect(images)
         took_s.append(time.perf_counter() - began_s)
     return round(1000 * median(took_s) / BATCH, 2)
 

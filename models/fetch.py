@@ -1,12 +1,12 @@
-"""Model files into a cache, each checked by SHA-256: `python -m models.fetch [--data-dir DIR] [--from PATH]`.
+"""The face models' files into a cache, checked by SHA-256: `python -m models.fetch [--data-dir DIR] [--from PATH]`.
 
 Sources in order: the cache; the path given; `../shared/models` beside the project; then, only for what no set of files
 is complete without, the network: the publisher's address or the `mediapipe` wheel of the package index. So the second
 choice of face models is downloaded where the first is not to be had, and nothing is asked of the network again once
-there is one complete set.
+there is one complete set. The object model's weights are in the repository (`models/weights`).
 
-Every file is hashed on every call: 13 MB take some 10 ms, and a file that a full disk or a power cut damaged is
-fetched anew instead of loaded.
+Every file is hashed on every call: 8 MB take some 6 ms, and a file that a full disk or a power cut damaged is fetched
+anew instead of loaded.
 """
 
 from __future__ import annotations
@@ -58,12 +58,10 @@ class ModelFiles:
     Args:
         face_pack: The best of `models.packs` whose files are all there.
         face_folder: The folder with the pack's files.
-        object_weights: None: not to be had, and the service runs without object detection.
     """
 
     face_pack: FacePack
     face_folder: Path
-    object_weights: Path | None
 
 
 FILES: Final[dict[str, ModelFile]] = {
@@ -83,17 +81,8 @@ FILES: Final[dict[str, ModelFile]] = {
         sha256="d1744d2a09c25f501d39eba4faff47e53ecca8852c5ce19bce8eeac39357521f",
         in_wheel="mediapipe/modules/iris_landmark/iris_landmark.tflite",
     ),
-    # The hash that the publisher's own model page gives for this file of its release v8.3.0.
-    "yolo11n.pt": ModelFile(
-        sha256="0ebbc80d4a7680d14987a577cd21342b65ecfd94632bd9a8da63ae6417644ee1",
-        address="https://github.com/ultralytics/assets/releases/download/v8.3.0/yolo11n.pt",
-    ),
-    "yolo11n_coco_from_int8.pt": ModelFile(sha256="4b27f77c7fbd33e5057d113639ff084f7b473f6a01d60f9f5f77ea0443d7541f"),
 }
 """Every model file by its name in the cache."""
-
-OBJECT_WEIGHTS: Final = ("yolo11n.pt", "yolo11n_coco_from_int8.pt")
-"""Weights of the object model, best first; one is enough."""
 
 
 def fetch(
@@ -101,7 +90,6 @@ def fetch(
     *,
     given: Path | None = None,
     network: bool = True,
-    weights: bool = True,
     say: Callable[[str], None] = print,
 ) -> ModelFiles:
     """Put what can be had into `data_dir/models`. May be repeated, and done by several processes at once.
@@ -110,7 +98,6 @@ def fetch(
         data_dir: The service's data folder.
         given: A model file, or a folder of them, to take before anything else.
         network: False: take only what the cache, `given` and the folder beside the project have.
-        weights: False: do not ask the network for weights of the object model; `object_weights` may be None then.
         say: Told one line per file: where it is from, or that it is not to be had.
 
     Raises:
@@ -123,15 +110,14 @@ def fetch(
     cache.mkdir(parents=True, exist_ok=True)
     had = {name for name in FILES if _is_in_cache(name, cache, say) or _copy(name, cache, given, say)}
     without: dict[str, str] = {}
-    packs, weight_files = [pack.files for pack in PACKS.values()], [(name,) for name in OBJECT_WEIGHTS]
-    for sets, ask in ((packs, network), (weight_files, network and weights)):
-        for names in sets:
-            if any(had.issuperset(complete) for complete in sets):
-                break
-            missing = [name for name in names if name not in had]
-            if ask:
-                had |= _from_network(missing, cache, say)
-            without |= dict.fromkeys(missing, "not to be had" if ask else "not here, and the network was not asked")
+    sets = [pack.files for pack in PACKS.values()]
+    for names in sets:
+        if any(had.issuperset(complete) for complete in sets):
+            break
+        missing = [name for name in names if name not in had]
+        if network:
+            had |= _from_network(missing, cache, say)
+        without |= dict.fromkeys(missing, "not to be had" if network else "not here, and the network was not asked")
     for name in FILES:
         if name not in had:
             say(f"{name}: {without.get(name, 'not needed beside what is there')}")
@@ -141,8 +127,7 @@ def fetch(
         raise FileNotFoundError(
             f"no face models in {cache} and none to be had: put {wanted} there, or give --from PATH"
         )
-    best = next((cache / name for name in OBJECT_WEIGHTS if name in had), None)
-    return ModelFiles(face_pack=pack, face_folder=cache, object_weights=best)
+    return ModelFiles(face_pack=pack, face_folder=cache)
 
 
 def _is_in_cache(name: str, cache: Path, say: Callable[[str], None]) -> bool:
@@ -279,7 +264,7 @@ def _in_project(text: str) -> Path:
 
 def main() -> int:
     """The command; answers with its exit code."""
-    parser = argparse.ArgumentParser(prog="python -m models.fetch", description="Fetch and check the model files.")
+    parser = argparse.ArgumentParser(prog="python -m models.fetch", description="Fetch and check the face models.")
     parser.add_argument("--data-dir", type=Path, help="data folder (default: the setting DATA_DIR)")
     parser.add_argument("--from", type=Path, dest="given", help="a model file, or a folder of them, to take first")
     arguments = parser.parse_args()
@@ -288,9 +273,7 @@ def main() -> int:
     except OSError as error:
         print(error, file=sys.stderr)
         return 1
-    print(
-        f"face models: {files.face_pack.name}; object model: {files.object_weights or 'none'}; in {files.face_folder}"
-    )
+    print(f"face models: {files.face_pack.name}, in {files.face_folder}")
     return 0
 
 

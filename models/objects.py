@@ -23,6 +23,9 @@ from numpy.typing import NDArray
 
 from models.types import Detection, Label
 
+OWN_WEIGHTS: Final = Path(__file__).parent / "weights" / "drivers11n.pt"
+"""Made by `models.train`; see `models/MODEL_CARD.md`."""
+
 LABELS: Final[dict[str, Label]] = {
     **{label: label for label in get_args(Label)},
     "cell phone": "phone",

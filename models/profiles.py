@@ -43,7 +43,8 @@ class Profile:
         calibration_s: Seconds with a face over which the driver's neutral pose and eye opening are taken; 0: none, the
             camera is straight ahead and the eyes are anybody's.
         blink_closed: Eyes are closed above this `Face.eye_blink`. Infinite, or a face without it: by EAR.
-        jaw_yawning: The mouth is wide open above this `Face.jaw_open`. Infinite, or a face without it: by MAR.
+        jaw_yawning: The mouth opens wide above this `Face.jaw_open`, and stays so by that or MAR. Infinite, or a face
+            without it: by MAR.
         reopen_ratio: By EAR, closed eyes are open again above so many times the limit below which they closed; by
             `eye_blink`, at or below the limit divided by it.
         face_lost_s: So long without a face ends every per-frame condition; a shorter time interrupts nothing.

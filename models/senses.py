@@ -49,10 +49,11 @@ class Senses:
         self._neutral = (1.0, 0.0, 0.0)  # eye opening against the pack's, yaw, pitch
         self._calibrating = profile.calibration_s > 0
         self._closed = False
+        self._open = False
 
     @property
     def calibrating(self) -> bool:
-        """Whether the driver's neutral pose is not known yet; until then it is straight at the camera."""
+        """Whether the driver's neutral pose is not known yet; until then it is that of the faces so far."""
         return self._calibrating
 
     def read(self, face: Face, at_s: float) -> Reading:
@@ -74,13 +75,13 @@ class Senses:
             else:
                 eyes_closed = face.ear < pack.ear_closed_below * opening * wider
             self._closed = eyes_closed
-        if face.jaw_open is not None and math.isfinite(self._p.jaw_yawning):
-            mouth_open = face.jaw_open > self._p.jaw_yawning
-        else:
-            mouth_open = face.mar > pack.mar_open_above
+        by_jaw = face.jaw_open is not None and math.isfinite(self._p.jaw_yawning)
+        self._open = (by_jaw and (face.jaw_open or 0.0) > self._p.jaw_yawning) or (
+            (self._open or not by_jaw) and face.mar > pack.mar_open_above
+        )
         return Reading(
             eyes_closed=eyes_closed,
-            mouth_open=mouth_open,
+            mouth_open=self._open,
             head_away=abs(face.yaw_deg - yaw_deg) > self._p.yaw_away_deg
             or abs(face.pitch_deg - pitch_deg) > self._p.pitch_away_deg,
         )
@@ -93,6 +94,7 @@ class Senses:
             "neutral": list(self._neutral),
             "calibrating": self._calibrating,
             "closed": self._closed,
+            "open": self._open,
         }
 
     def restore(self, snapshot: Mapping[str, Any]) -> None:
@@ -103,26 +105,22 @@ class Senses:
         self._neutral = (opening, yaw_deg, pitch_deg)
         self._calibrating = snapshot["calibrating"]
         self._closed = snapshot["closed"]
+        self._open = snapshot.get("open", False)  # not in snapshots from before the blendshapes
 
     def _calibrate(self, face: Face, at_s: float) -> None:
         if self._sampled_s is not None and at_s - self._sampled_s < SAMPLE_S:
             return
         self._sampled_s = at_s
         self._samples.append((face.ear, face.yaw_deg, face.pitch_deg))
+        yaw_deg = _within(median(sample[1] for sample in self._samples), -MOST_TURNED_DEG, MOST_TURNED_DEG)
+        pitch_deg = _within(median(sample[2] for sample in self._samples), -MOST_TURNED_DEG, MOST_TURNED_DEG)
+        self._neutral = (1.0, yaw_deg, pitch_deg)
         if len(self._samples) * SAMPLE_S < self._p.calibration_s:
             return
         pack = PACKS[face.pack]
-        ears = [
-            ear for ear, yaw_deg, _ in self._samples if ear >= pack.ear_closed_below and abs(yaw_deg) < MOST_TURNED_DEG
-        ]
-        opening = 1.0
+        ears = [ear for ear, yaw, _ in self._samples if ear >= pack.ear_closed_below and abs(yaw) < MOST_TURNED_DEG]
         if 2 * len(ears) >= len(self._samples):  # else the driver's eyes were shut, or seen from the side
-            opening = _within(median(ears) / pack.ear_open, NARROWEST, WIDEST)
-        self._neutral = (
-            opening,
-            _within(median(yaw_deg for _, yaw_deg, _ in self._samples), -MOST_TURNED_DEG, MOST_TURNED_DEG),
-            _within(median(pitch_deg for _, _, pitch_deg in self._samples), -MOST_TURNED_DEG, MOST_TURNED_DEG),
-        )
+            self._neutral = (_within(median(ears) / pack.ear_open, NARROWEST, WIDEST), yaw_deg, pitch_deg)
         self._samples.clear()
         self._calibrating = False
 

@@ -75,6 +75,7 @@ def observation_of(row: Row) -> tuple[Observation, float]:
     """
     try:
         captured_s, face, objects, picture = row
+        eye_blink, jaw_open = [*face[11:], None, None][:2] if face else (None, None)
         return Observation(
             detections=tuple(Detection(label, confidence, tuple(box)) for label, confidence, *box in objects),
             face=Face(
@@ -86,8 +87,8 @@ def observation_of(row: Row) -> tuple[Observation, float]:
                 yaw_deg=face[8],
                 pitch_deg=face[9],
                 roll_deg=face[10],
-                eye_blink=face[11] if len(face) > 11 else None,
-                jaw_open=face[12] if len(face) > 12 else None,
+                eye_blink=eye_blink,
+                jaw_open=jaw_open,
             )
             if face
             else None,

@@ -44,7 +44,7 @@ class DetectorConfig:
 
     Args:
         data_dir: Where model files are cached and exports made.
-        model_path: The object model's weights; None for the project's own or what `models.fetch` finds.
+        model_path: The object model's weights; None for the project's own.
         image_size_px: Working size of the object model.
         object_confidence: Detections below it are left out.
     """
@@ -145,16 +145,15 @@ def load_models(config: DetectorConfig) -> tuple[Models, DetectorInfo]:
         ValueError: The weights cannot be loaded.
     """
     from models.face import FaceModel  # noqa: PLC0415 - heavy: only in a process that detects
-    from models.objects import ObjectModel  # noqa: PLC0415
+    from models.objects import OWN_WEIGHTS, ObjectModel  # noqa: PLC0415
 
     files = _model_files(config)
-    weights = config.model_path or files.object_weights
     objects: ObjectModel | None = None
-    if weights is None:
-        _log.warning("no object model: MODEL_PATH is empty and none was found; the face stage runs alone")
+    if config.model_path is None and not OWN_WEIGHTS.is_file():
+        _log.warning("no object model: MODEL_PATH is empty and there is no %s; the face stage runs alone", OWN_WEIGHTS)
     else:
         objects = ObjectModel(
-            weights=weights,
+            weights=config.model_path or OWN_WEIGHTS,
             cache=config.data_dir / "models" / "exports",
             image_size_px=config.image_size_px,
             confidence=config.object_confidence,
@@ -168,11 +167,10 @@ def _model_files(config: DetectorConfig) -> ModelFiles:
     """What `make setup` put there; the network only where there is nothing to run: all replicas must run the same."""
     from models.fetch import fetch  # noqa: PLC0415
 
-    weights = config.model_path is None
     try:
-        return fetch(config.data_dir, network=False, weights=weights, say=_log.info)
+        return fetch(config.data_dir, network=False, say=_log.info)
     except FileNotFoundError:
-        return fetch(config.data_dir, weights=weights, say=_log.info)
+        return fetch(config.data_dir, say=_log.info)
 
 
 def _decode(jpeg: bytes) -> Decoded | Unreadable:

@@ -56,7 +56,7 @@ def main(config: Path = CONFIG) -> int:
             stack.enter_context(only_one(settings.data_dir))
             os.environ.update(environment(settings))
             config = checked_config(config, settings)
-            fetch(settings.data_dir, weights=settings.model_path is None, say=_log.info)
+            fetch(settings.data_dir, say=_log.info)
             return _serve(settings, config)
     except (StartError, ConfigError, OSError) as error:
         sys.stderr.write(f"{error}\n")

@@ -151,7 +151,7 @@ def _frames(folder: Path) -> Iterator[Image]:
         if state not in drawn:
             drawn[state] = puppet.draw(eyes_shut=state[0], mouth_open=state[1], turn_deg=state[2])
         image = _with_cup(drawn[state], cup, cup_mask, _shown("cup", t_s))
-        yield _as_filmed(image, t_s, rng)
+        yield as_filmed(image, t_s, rng)
 
 
 def _shown(what: What, t_s: float) -> float:
@@ -197,8 +197,14 @@ def _with_cup(image: Image, cup: Image, opacity: Floats, share: float) -> Image:
     return image
 
 
-def _as_filmed(image: Image, t_s: float, rng: np.random.Generator) -> Image:
-    """The picture as a camera on a dashboard sees it: it shakes a little, sways, and its sensor is noisy."""
+def as_filmed(image: Image, t_s: float, rng: np.random.Generator) -> Image:
+    """The picture as a camera on a dashboard sees it: it shakes a little, sways, and its sensor is noisy.
+
+    Args:
+        image: BGR, shape (480, 640, 3).
+        t_s: When; the sway depends on it.
+        rng: Of the shaking and the noise.
+    """
     import cv2  # noqa: PLC0415 - heavy
 
     angle_deg = 0.8 * np.sin(0.9 * t_s) + rng.normal(0, 0.05)

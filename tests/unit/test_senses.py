@@ -22,9 +22,10 @@ def senses(profile: ProfileName = "default", seconds: int = 60, **changes: Any) 
 
 
 def test_the_neutral_pose_is_that_of_the_first_minute_with_a_face() -> None:
-    before, after = senses(seconds=59, yaw_deg=28.0, pitch_deg=-15.0), senses(yaw_deg=28.0, pitch_deg=-15.0)
-    assert before.calibrating
-    assert before.read(face(yaw_deg=28.0), 58.5).head_away, "until then it is straight at the camera"
+    before, after = senses(seconds=5, yaw_deg=28.0, pitch_deg=-15.0), senses(yaw_deg=28.0, pitch_deg=-15.0)
+    assert before.calibrating and senses(seconds=59).calibrating
+    assert not before.read(face(yaw_deg=28.0, pitch_deg=-15.0), 5).head_away, "until then, that of the faces so far"
+    assert before.read(face(yaw_deg=0.0, pitch_deg=-15.0), 6).head_away
     assert not after.calibrating
     assert not after.read(face(yaw_deg=28.0, pitch_deg=-15.0), 61).head_away
     assert after.read(face(yaw_deg=0.0, pitch_deg=-15.0), 61).head_away
@@ -69,8 +70,10 @@ def test_lids_and_jaw_decide_where_they_are_measured() -> None:
     blinks = [0.5, 0.51, 0.44, 0.43, 0.5]
     said = [found.read(face(ear=0.05, eye_blink=blink), n).eyes_closed for n, blink in enumerate(blinks)]
     assert said == [False, True, True, False, False]
-    assert [found.read(face(mar=1.5, jaw_open=jaw), 9).mouth_open for jaw in (0.25, 0.26)] == [False, True]
-    assert not fixed.read(face(eye_blink=0.9, jaw_open=0.9), 0).eyes_closed, "by the limits of the original, EAR and MAR"
+    mouths = [(0.25, 1.5), (0.26, 0.4), (0.1, 0.4), (0.26, 1.5), (0.1, 1.1), (0.1, 1.0), (0.1, 1.5)]
+    said = [found.read(face(jaw_open=jaw, mar=mar), 9).mouth_open for jaw, mar in mouths]
+    assert said == [False, True, False, True, True, False, False], "opened by the jaw, shut by both"
+    assert not fixed.read(face(eye_blink=0.9, jaw_open=0.9), 0).eyes_closed, "by EAR and MAR as ever"
     assert not fixed.read(face(eye_blink=0.9, jaw_open=0.9), 0).mouth_open
     assert found.read(face(ear=0.05, mar=1.5), 10).eyes_closed, "a pack without blendshapes"
     assert found.read(face(ear=0.05, mar=1.5), 10).mouth_open
@@ -96,6 +99,6 @@ def test_going_on_from_a_snapshot_is_as_if_nothing_had_been(seconds: int) -> Non
     again = Senses(PROFILES["default"])
     again.restore(json.loads(json.dumps(whole.snapshot())))
     for tick in range(seconds * 10, seconds * 10 + 400):
-        one = face(ear=0.09 + tick % 7 / 100, yaw_deg=tick % 90)
+        one = face(ear=0.09 + tick % 7 / 100, yaw_deg=tick % 90, jaw_open=tick % 5 / 10)
         assert again.read(one, tick / 10) == whole.read(one, tick / 10)
     assert again.calibrating == whole.calibrating
