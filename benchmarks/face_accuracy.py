@@ -8,17 +8,24 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from models.evaluate import eye_labels
 from models.face import FaceModel
+from models.labelled import EyeLabel, picture_sets
 from models.packs import PACKS, FacePack
 from models.picture import read_picture
+from models.profiles import PROFILES, Limit
+from models.senses import Senses
 from models.types import Face
 
 Image = NDArray[np.uint8]
@@ -26,6 +33,7 @@ Image = NDArray[np.uint8]
 _LABELLED = "yawn_eye_sehyunlee_test"
 _CLOSED, _OPEN, _YAWN = 0, 1, 2
 _OUTER_EYE_CORNERS = (33, 263)
+_ANY_WIDTH = dataclasses.replace(PROFILES["default"], eyes_unknown_width_px=Limit(0.0, "here"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +57,8 @@ def main() -> None:
         model = FaceModel(pack=pack, folder=arguments.models)
         print(f"\n=== {pack.name}: closed below {pack.ear_closed_below}, mouth open above {pack.mar_open_above}")
         labelled = list(read_labels(model, arguments.data / _LABELLED))
+        print_measures(labelled)
+        print_small(model, arguments.data)
         print_eyes(labelled, pack)
         print_percentiles(labelled)
         print_awake(model, pictures)
@@ -84,6 +94,71 @@ def print_eyes(labelled: Sequence[Labelled], pack: FacePack) -> None:
         f" {len(closed) + len(opened)}: accuracy {np.mean(closed + opened):.3f},"
         f" closed recall {np.mean(closed):.3f} of {len(closed)}, open recall {np.mean(opened):.3f} of {len(opened)}"
     )
+
+
+def print_measures(labelled: Sequence[Labelled]) -> None:
+    """How well each measure, and both together, tells closed eyes from open ones and yawns from the rest; each face once.
+
+    The area under the curve needs no limit. Both together: the mean of their ranks.
+    """
+    kinds: dict[str, set[int]] = {}
+    for box in labelled:
+        kinds.setdefault(box.picture, set()).add(box.kind)
+    faces = {box.picture: box.face for box in labelled if box.face}
+    eyes = [name for name in faces if len(kinds[name] & {_CLOSED, _OPEN}) == 1]
+    for title, names, kind, measures in (
+        ("eyes closed", eyes, _CLOSED, {"EAR": "ear", "eyeBlink": "eye_blink"}),
+        ("yawn", list(faces), _YAWN, {"MAR": "mar", "jawOpen": "jaw_open"}),
+    ):
+        there = np.array([kind in kinds[name] for name in names])
+        ranks = {}
+        for measure, field in measures.items():
+            values = [getattr(faces[name], field) for name in names]
+            if None not in values:
+                ranks[measure] = np.argsort(np.argsort(values)) * (-1 if field == "ear" else 1)
+        if len(ranks) > 1:
+            ranks["both"] = np.sum(list(ranks.values()), axis=0)
+        areas = {
+            name: float(np.mean([(one > rank[~there]) + (one == rank[~there]) / 2 for one in rank[there]]))
+            for name, rank in ranks.items()
+        }
+        print(
+            f"{title}: {there.sum()} faces of {len(there)}, area under the curve "
+            + str({name: round(area, 3) for name, area in areas.items()})
+        )
+
+
+def print_small(model: FaceModel, data: Path) -> None:
+    """What profile `default` reads off the labelled faces as their pictures get smaller, right of all found."""
+    [one] = [found for found in picture_sets(data) if found.name == _LABELLED]
+    known = []
+    for picture in one.pictures:
+        image = read_picture(picture.path)
+        [face] = model.observe([image])
+        if face and (labels := eye_labels(picture, face, image)):
+            known.append((image, face, labels))
+    for width_px in (100, 60, 40, 30, 25, 20, 15, 10):
+        right, found = Counter[str](), Counter[str]()
+        for image, face, labels in known:
+            scale = width_px / (face.xyxy[2] - face.xyxy[0])
+            [small] = model.observe(
+                [np.asarray(cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA))]
+            )
+            if small is None:
+                continue
+            reading = Senses(_ANY_WIDTH).read(small, 0.0)
+            said = {
+                "closed": reading.eyes_closed is True,
+                "open": reading.eyes_closed is False,
+                "yawn": reading.mouth_open,
+            }
+            for label in labels:
+                found[label] += 1
+                right[label] += said[label]
+        print(
+            f"face {width_px:3d} px wide: "
+            + ", ".join(f"{label} {right[label]} of {found[label]}" for label in get_args(EyeLabel))
+        )
 
 
 def print_percentiles(labelled: Sequence[Labelled]) -> None:

@@ -182,7 +182,7 @@ def _eyes(face: FaceModel, sets: Sequence[PictureSet], profile: Profile) -> dict
         for picture in one.pictures:
             image = read_picture(picture.path)
             [seen] = face.observe([image])
-            there = _eye_labels(picture, seen, image)
+            there = eye_labels(picture, seen, image)
             if not there:
                 continue
             if seen is None:
@@ -212,7 +212,7 @@ def _eyes(face: FaceModel, sets: Sequence[PictureSet], profile: Profile) -> dict
     return {**report, "no_face": no_face, "unknown": unknown}
 
 
-def _eye_labels(picture: Picture, face: Face | None, image: Image) -> set[EyeLabel]:
+def eye_labels(picture: Picture, face: Face | None, image: Image) -> set[EyeLabel]:
     """What is labelled in the driver's face; without one, anywhere. One open and one closed eye say nothing."""
     if picture.name is not None:
         return {EYES[picture.name]} if picture.name in EYES else set()

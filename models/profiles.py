@@ -40,6 +40,7 @@ class Profile:
         yaw_away_deg: The head is away beyond this, either side of the driver's neutral pose.
         pitch_away_deg: The head is away beyond this, up or down from it.
         eyes_unknown_yaw_deg: Beyond this the eyes are not judged.
+        eyes_unknown_width_px: The eyes of a narrower face are not judged.
         calibration_s: Seconds with a face over which the driver's neutral pose and eye opening are taken; 0: none, the
             camera is straight ahead and the eyes are anybody's.
         blink_closed: Eyes are closed above this `Face.eye_blink`. Infinite, or a face without it: by EAR.
@@ -89,6 +90,7 @@ class Profile:
     yaw_away_deg: Limit
     pitch_away_deg: Limit
     eyes_unknown_yaw_deg: Limit
+    eyes_unknown_width_px: Limit
     calibration_s: Limit
     blink_closed: Limit
     jaw_yawning: Limit
@@ -150,6 +152,7 @@ _DEFAULT = Profile(
     yaw_away_deg=Limit(25.0, f"{_METRICS}: yaw beyond +-25, from the driver's own neutral pose"),
     pitch_away_deg=Limit(20.0, f"{_METRICS}: pitch beyond +-20, from the driver's own neutral pose"),
     eyes_unknown_yaw_deg=Limit(50.0, "domain.md, what a camera cannot say: strong side views (> ~50 deg)"),
+    eyes_unknown_width_px=Limit(25.0, "measured, docs/adr/0022: below it open eyes are taken for closed"),
     calibration_s=Limit(60.0, f"{_OPENPILOT}: 60 s calibration"),
     blink_closed=Limit(0.5, "domain.md, why fixed thresholds are not enough: blendshape eyeBlink > 0.5"),
     jaw_yawning=Limit(0.25, "measured, docs/adr/0022: 30 of 31 yawns, none of 45 other faces"),
@@ -203,6 +206,7 @@ PROFILES: dict[ProfileName, Profile] = {
         ),
         pitch_away_deg=Limit(20.0, f"{_METRICS}: pitch beyond +-20 from straight at the camera; likewise"),
         eyes_unknown_yaw_deg=_NEVER,
+        eyes_unknown_width_px=Limit(0.0, _NEVER.source),
         calibration_s=Limit(0.0, f"{_METRICS}: fixed thresholds, the same for everybody"),
         blink_closed=Limit(math.inf, f"{_METRICS}: EAR"),
         jaw_yawning=Limit(math.inf, f"{_METRICS}: MAR"),

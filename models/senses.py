@@ -25,7 +25,7 @@ class Reading:
     """What one face shows.
 
     Args:
-        eyes_closed: None: seen too much from the side.
+        eyes_closed: None: seen too much from the side, or too small.
         mouth_open: Wide, as in a yawn.
         head_away: From the driver's neutral pose.
     """
@@ -68,7 +68,8 @@ class Senses:
         opening, yaw_deg, pitch_deg = self._neutral
         pack = PACKS[face.pack]
         eyes_closed: bool | None = None
-        if abs(face.yaw_deg) <= self._p.eyes_unknown_yaw_deg:
+        width_px = face.xyxy[2] - face.xyxy[0]
+        if abs(face.yaw_deg) <= self._p.eyes_unknown_yaw_deg and width_px >= self._p.eyes_unknown_width_px:
             wider = self._p.reopen_ratio if self._closed else 1.0
             if face.eye_blink is not None and math.isfinite(self._p.blink_closed):
                 eyes_closed = face.eye_blink > self._p.blink_closed / wider

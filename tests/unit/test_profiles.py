@@ -57,7 +57,7 @@ IN_DOMAIN = {
     "same_event_s": f"same kind within {NUMBER} s of its end",
 }
 """Where domain.md says each number of the profile `default`; its own are not in it."""
-OWN = {"jaw_yawning", "reopen_ratio"}
+OWN = {"eyes_unknown_width_px", "jaw_yawning", "reopen_ratio"}
 SCALE = {"perclos_medium": 100, "perclos_high": 100, "perclos_end": 100, "perclos_coverage": 100, "object_share": 100}
 ELSEWHERE = {
     ("addw", "distraction_s"): f"{NUMBER} s above 50 km/h",

@@ -86,6 +86,13 @@ def test_eyes_seen_from_the_side_are_unknown() -> None:
     assert Senses(PROFILES["legacy"]).read(face(yaw_deg=-80.0, ear=0.05), 1).eyes_closed
 
 
+def test_the_eyes_of_a_face_of_a_few_pixels_are_unknown() -> None:
+    found = Senses(PROFILES["default"])
+    assert found.read(face(xyxy=(100.0, 50.0, 125.0, 80.0), ear=0.05), 0).eyes_closed
+    assert found.read(face(xyxy=(100.0, 50.0, 124.9, 80.0), ear=0.05), 1).eyes_closed is None
+    assert Senses(PROFILES["legacy"]).read(face(xyxy=(100.0, 50.0, 124.9, 80.0), ear=0.05), 1).eyes_closed
+
+
 def test_the_original_profile_is_the_same_for_everybody() -> None:
     found = senses("legacy", yaw_deg=28.0, ear=0.2)
     assert not found.calibrating
