@@ -97,7 +97,7 @@ def print_eyes(labelled: Sequence[Labelled], pack: FacePack) -> None:
 
 
 def print_measures(labelled: Sequence[Labelled]) -> None:
-    """How well each measure, and both together, tells closed eyes from open ones and yawns from the rest; each face once.
+    """How well each measure, and both, tells closed eyes from open ones and yawns from the rest; each face once.
 
     The area under the curve needs no limit. Both together: the mean of their ranks.
     """
