@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -144,15 +145,15 @@ def _wait_until_ready(settings: Settings, service: subprocess.Popen[bytes], log:
 
 
 class _Listener:
-    """Prints a vehicle's alerts as they come and counts its relayed frames."""
+    """Prints a vehicle's alerts and events as they come and counts its relayed frames."""
 
     def __init__(self, port: int, vehicle: uuid.UUID) -> None:
         self._relayed = 0
-        self._alert = f"alert/{vehicle}"
+        self._alert, self._event = f"alert/{vehicle}", f"event/{vehicle}"
         self._client = mqtt.Client(CallbackAPIVersion.VERSION2)
         self._client.on_message = self._heard
         self._client.connect("127.0.0.1", port)
-        self._client.subscribe([(self._alert, 1), (f"base64/{vehicle}", 0)])
+        self._client.subscribe([(self._alert, 1), (self._event, 1), (f"base64/{vehicle}", 0)])
         self._client.loop_start()
 
     def __enter__(self) -> Self:
@@ -172,9 +173,16 @@ class _Listener:
 
     def _heard(self, _client: mqtt.Client, _data: Any, message: mqtt.MQTTMessage) -> None:
         if message.topic == self._alert:
-            print(f"  {time.monotonic() - self._began_s:5.1f} s  alert: {message.payload.decode()}")
+            self._print(f"alert: {message.payload.decode()}")
+        elif message.topic == self._event:
+            event = json.loads(message.payload)
+            ended = "begins" if event["ended_at"] is None else "ended"
+            self._print(f"event: {event['kind']} ({event['severity']}) {ended}")
         else:
             self._relayed += 1
+
+    def _print(self, what: str) -> None:
+        print(f"  {time.monotonic() - self._began_s:5.1f} s  {what}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +229,8 @@ def _row(first: Any, alert: Any) -> _Row:
         "not focus": alert.focus_duration,
     }
     what = [*(alert.object_detected or "").split(", "), *(name for name, lasted_s in durations.items() if lasted_s)]
-    return _Row((alert.time - first.time).total_seconds(), ", ".join(filter(None, what)), alert.ear, alert.mar)
+    said = ", ".join(filter(None, what)) or "an event"
+    return _Row((alert.time - first.time).total_seconds(), said, alert.ear, alert.mar)
 
 
 def _summary(rows: Sequence[_Row]) -> Iterator[str]:

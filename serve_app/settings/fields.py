@@ -127,7 +127,7 @@ class Settings(BaseModel):
         320, ge=32, le=1920, multiple_of=32, title="Image size", description="Input of the object model, in pixels."
     )
     policy_profile: ProfileName = Field(
-        "legacy", title="Policy profile", description="Thresholds and times that say what counts as drowsy."
+        "default", title="Policy profile", description="Thresholds and times that say what counts as drowsy."
     )
 
     sync_interval_s: float = Field(

@@ -17,6 +17,8 @@ from serve_app.synthetic import FPS, Clip
 from tests.serve.rows import check_condition, stored
 from tests.serve.service import PROJECT
 
+EVENTS = ("sleep (critical)", "yawn (info)", "distraction_long (high)")
+
 
 def test_the_demo_lands_the_trip_that_its_clip_shows(clip: Clip, tmp_path: Path) -> None:
     (tmp_path / "clips").mkdir()
@@ -43,7 +45,11 @@ def test_the_demo_lands_the_trip_that_its_clip_shows(clip: Clip, tmp_path: Path)
     assert cups == (0 if '"object_model":"none"' in done.stdout else pytest.approx(37, abs=4))
 
     printed = re.findall(r"^ +[\d.]+ +[\d.]+ +(\d+) .* {2}([a-z ]+)$", done.stdout, re.MULTILINE)
-    assert [what for _, what in printed] == ["sleeping", "yawning", "not focus", *(["bottle"] if cups else [])]
+    assert [what for _, what in printed] == [
+        *("sleeping", "an event", "yawning", "not focus", "an event"),
+        *(["bottle", "an event"] if cups else []),
+    ]
+    assert all(f"event: {event} begins" in done.stdout for event in EVENTS)
     assert sum(int(frames) for frames, _ in printed) == len(rows)
     [mp4] = (tmp_path / "footage").rglob("*.mp4")
     assert mp4.stat().st_size > 100_000
