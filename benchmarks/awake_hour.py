@@ -32,6 +32,7 @@ SEED = 20260101
 STEPS = 8
 """So many pictures of lids between open and shut."""
 CLOSING_S = 0.1
+SHORTEST_S = 60
 
 Image = NDArray[np.uint8]
 
@@ -43,6 +44,8 @@ def main() -> None:
     parser.add_argument("--fps", type=float, default=10.0)
     parser.add_argument("--pack", choices=list(PACKS), action="append", help="may be given again (default: all)")
     arguments = parser.parse_args()
+    if arguments.hours * 3600 < SHORTEST_S:
+        parser.error(f"--hours: at least {SHORTEST_S} s")
     data_dir = default_data_dir()
     make_clip(data_dir)  # brings the photograph
     folder = fetch(data_dir, say=lambda _: None).face_folder

@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ from models.face import FaceModel
 from models.labelled import EyeLabel, picture_sets
 from models.packs import PACKS, FacePack
 from models.picture import read_picture
-from models.profiles import PROFILES, Limit
+from models.profiles import PROFILES
 from models.senses import Senses
 from models.types import Face
 
@@ -33,7 +32,6 @@ Image = NDArray[np.uint8]
 _LABELLED = "yawn_eye_sehyunlee_test"
 _CLOSED, _OPEN, _YAWN = 0, 1, 2
 _OUTER_EYE_CORNERS = (33, 263)
-_ANY_WIDTH = dataclasses.replace(PROFILES["default"], eyes_unknown_width_px=Limit(0.0, "here"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +127,7 @@ def print_measures(labelled: Sequence[Labelled]) -> None:
 
 
 def print_small(model: FaceModel, data: Path) -> None:
-    """What profile `default` reads off the labelled faces as their pictures get smaller, right of all found."""
+    """What profile `default` reads off the labelled faces as their pictures get smaller."""
     [one] = [found for found in picture_sets(data) if found.name == _LABELLED]
     known = []
     for picture in one.pictures:
@@ -137,16 +135,23 @@ def print_small(model: FaceModel, data: Path) -> None:
         [face] = model.observe([image])
         if face and (labels := eye_labels(picture, face, image)):
             known.append((image, face, labels))
-    for width_px in (100, 60, 40, 30, 25, 20, 15, 10):
+    for width_px in (100, 80, 60, 40, 30, 25, 20, 15, 10):
         right, found = Counter[str](), Counter[str]()
+        seen = seen_in_frame = 0
         for image, face, labels in known:
             scale = width_px / (face.xyxy[2] - face.xyxy[0])
-            [small] = model.observe(
-                [np.asarray(cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA))]
+            shrunk = np.asarray(
+                cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), dtype=np.uint8
             )
+            height, width = shrunk.shape[:2]
+            frame = np.full((max(height, 480), max(width, 640), 3), 110, np.uint8)
+            frame[:height, :width] = shrunk
+            small, in_frame = model.observe([shrunk, frame])
+            seen += small is not None
+            seen_in_frame += in_frame is not None
             if small is None:
                 continue
-            reading = Senses(_ANY_WIDTH).read(small, 0.0)
+            reading = Senses(PROFILES["default"]).read(small, 0.0)
             said = {
                 "closed": reading.eyes_closed is True,
                 "open": reading.eyes_closed is False,
@@ -155,9 +160,10 @@ def print_small(model: FaceModel, data: Path) -> None:
             for label in labels:
                 found[label] += 1
                 right[label] += said[label]
+        read = ", ".join(f"{label} {right[label]} of {found[label]}" for label in get_args(EyeLabel))
         print(
-            f"face {width_px:3d} px wide: "
-            + ", ".join(f"{label} {right[label]} of {found[label]}" for label in get_args(EyeLabel))
+            f"face {width_px:3d} px wide: {seen} of {len(known)} found, {seen_in_frame} in a frame of 640x480;"
+            f" right of those found: {read}"
         )
 
 

@@ -67,6 +67,7 @@ class Policy:
         self._since_s: dict[Condition, float] = {}
         self._last_frame_s: float | None = None
         self._last_face_s: float | None = None
+        self._last_eyes_s: float | None = None  # they were seen well enough to judge
         self._faceless = 0  # frames in a row without a face
 
     def step(self, observation: Observation, captured_s: float) -> FrameMetrics:
@@ -84,6 +85,8 @@ class Policy:
         self._last_frame_s = captured_s
 
         face = observation.face
+        if face is not None and face.xyxy[2] - face.xyxy[0] < self._profile.smallest_face_px:
+            face = None
         reading: Reading | None = None
         self._faceless += face is None
         lost = self._last_face_s is None or passed_s(self._last_face_s, captured_s) >= self._profile.face_lost_s
@@ -128,19 +131,23 @@ class Policy:
             "since_s": dict(self._since_s),
             "last_frame_s": self._last_frame_s,
             "last_face_s": self._last_face_s,
+            "last_eyes_s": self._last_eyes_s,
             "faceless": self._faceless,
+            "policy": self.name,
             "senses": self._senses.snapshot(),
             "camera": self._camera.snapshot(),
             "events": self._events.snapshot(),
         }
 
     def restore(self, snapshot: Mapping[str, Any]) -> None:
-        """Go on from a snapshot, as if no other process had been in between."""
+        """Go on from a snapshot, as if no other process had been in between; under other rules, calibrate anew."""
         self._since_s = dict(snapshot["since_s"])
         self._last_frame_s = snapshot["last_frame_s"]
         self._last_face_s = snapshot["last_face_s"]
         self._faceless = snapshot["faceless"]
-        self._senses.restore(snapshot["senses"])
+        self._last_eyes_s = snapshot.get("last_eyes_s")  # not in those of older versions
+        if snapshot.get("policy") == self.name:  # else the neutral pose would be that of other rules, or of none
+            self._senses.restore(snapshot["senses"])
         self._camera.restore(snapshot["camera"])
         self._events.restore(snapshot["events"])
 
@@ -154,8 +161,13 @@ class Policy:
         return ", ".join(words[name] for name in words if name in self._since_s) or calm
 
     def _take(self, reading: Reading, captured_s: float) -> None:
+        eyes_closed = reading.eyes_closed
+        if eyes_closed is not None:
+            self._last_eyes_s = captured_s
+        elif self._last_eyes_s is not None and passed_s(self._last_eyes_s, captured_s) < self._profile.face_lost_s:
+            eyes_closed = "sleeping" in self._since_s
         holds: dict[Condition, bool] = {
-            "sleeping": bool(reading.eyes_closed),
+            "sleeping": bool(eyes_closed),
             "yawning": reading.mouth_open,
             "not focus": reading.head_away,
         }

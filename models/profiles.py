@@ -31,7 +31,7 @@ class Limit(float):
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """When a condition holds, when it counts, and when it becomes an event. Infinite: never.
+    """When a condition holds, when it counts, and when it becomes an event. Infinite: there is no such limit.
 
     Args:
         name: As in `POLICY_PROFILE`.
@@ -40,12 +40,11 @@ class Profile:
         yaw_away_deg: The head is away beyond this, either side of the driver's neutral pose.
         pitch_away_deg: The head is away beyond this, up or down from it.
         eyes_unknown_yaw_deg: Beyond this the eyes are not judged.
-        eyes_unknown_width_px: The eyes of a narrower face are not judged.
+        smallest_face_px: A narrower face is no usable one.
         calibration_s: Seconds with a face over which the driver's neutral pose and eye opening are taken; 0: none, the
             camera is straight ahead and the eyes are anybody's.
-        blink_closed: Eyes are closed above this `Face.eye_blink`. Infinite, or a face without it: by EAR.
-        jaw_yawning: The mouth opens wide above this `Face.jaw_open`, and stays so by that or MAR. Infinite, or a face
-            without it: by MAR.
+        blink_closed: Eyes are closed above this `Face.eye_blink`. Without limit, or a face without it: by EAR.
+        jaw_yawning: The mouth is wide open above this `Face.jaw_open`. Without limit, or a face without it: by MAR.
         reopen_ratio: By EAR, closed eyes are open again above so many times the limit below which they closed; by
             `eye_blink`, at or below the limit divided by it.
         face_lost_s: So long without a face ends every per-frame condition; a shorter time interrupts nothing.
@@ -90,7 +89,7 @@ class Profile:
     yaw_away_deg: Limit
     pitch_away_deg: Limit
     eyes_unknown_yaw_deg: Limit
-    eyes_unknown_width_px: Limit
+    smallest_face_px: Limit
     calibration_s: Limit
     blink_closed: Limit
     jaw_yawning: Limit
@@ -152,7 +151,7 @@ _DEFAULT = Profile(
     yaw_away_deg=Limit(25.0, f"{_METRICS}: yaw beyond +-25, from the driver's own neutral pose"),
     pitch_away_deg=Limit(20.0, f"{_METRICS}: pitch beyond +-20, from the driver's own neutral pose"),
     eyes_unknown_yaw_deg=Limit(50.0, "domain.md, what a camera cannot say: strong side views (> ~50 deg)"),
-    eyes_unknown_width_px=Limit(25.0, "measured, docs/adr/0022: below it open eyes are taken for closed"),
+    smallest_face_px=Limit(25.0, "measured, docs/adr/0022: below it open eyes are taken for closed"),
     calibration_s=Limit(60.0, f"{_OPENPILOT}: 60 s calibration"),
     blink_closed=Limit(0.5, "domain.md, why fixed thresholds are not enough: blendshape eyeBlink > 0.5"),
     jaw_yawning=Limit(0.25, "measured, docs/adr/0022: 30 of 31 yawns, none of 45 other faces"),
@@ -206,7 +205,7 @@ PROFILES: dict[ProfileName, Profile] = {
         ),
         pitch_away_deg=Limit(20.0, f"{_METRICS}: pitch beyond +-20 from straight at the camera; likewise"),
         eyes_unknown_yaw_deg=_NEVER,
-        eyes_unknown_width_px=Limit(0.0, _NEVER.source),
+        smallest_face_px=Limit(0.0, _NEVER.source),
         calibration_s=Limit(0.0, f"{_METRICS}: fixed thresholds, the same for everybody"),
         blink_closed=Limit(math.inf, f"{_METRICS}: EAR"),
         jaw_yawning=Limit(math.inf, f"{_METRICS}: MAR"),
@@ -269,7 +268,7 @@ def main() -> None:
         print(f"\n{name} (version {profile.version})")
         for limit, value in profile.limits.items():
             if name == "default" or value != _DEFAULT.limits[limit] or value.source != _DEFAULT.limits[limit].source:
-                print(f"  {limit:22s} {'never' if math.isinf(value) else f'{value:g}':>6s}  {value.source}")
+                print(f"  {limit:22s} {'none' if math.isinf(value) else f'{value:g}':>6s}  {value.source}")
 
 
 if __name__ == "__main__":

@@ -25,9 +25,9 @@ class Reading:
     """What one face shows.
 
     Args:
-        eyes_closed: None: seen too much from the side, or too small.
+        eyes_closed: None: seen too much from the side.
         mouth_open: Wide, as in a yawn.
-        head_away: From the driver's neutral pose.
+        head_away: From the driver's neutral pose, see `Senses.calibrating`.
     """
 
     eyes_closed: bool | None
@@ -48,12 +48,16 @@ class Senses:
         self._sampled_s: float | None = None
         self._neutral = (1.0, 0.0, 0.0)  # eye opening against the pack's, yaw, pitch
         self._calibrating = profile.calibration_s > 0
-        self._closed = False
-        self._open = False
+        self._closed_s: float | None = None  # the eyes were closed last
+        self._jaw_s: float | None = None  # the jaw was down last, of a mouth that has not shut since
 
     @property
     def calibrating(self) -> bool:
-        """Whether the driver's neutral pose is not known yet; until then it is that of the faces so far."""
+        """Whether the driver's neutral pose is not known yet.
+
+        Until then the head is away when it is so from the faces so far and from straight at the camera: a camera may
+        look from the side, and a trip may begin with a look elsewhere.
+        """
         return self._calibrating
 
     def read(self, face: Face, at_s: float) -> Reading:
@@ -65,27 +69,18 @@ class Senses:
         """
         if self._calibrating:
             self._calibrate(face, at_s)
-        opening, yaw_deg, pitch_deg = self._neutral
+        opening, _, _ = self._neutral
         pack = PACKS[face.pack]
         eyes_closed: bool | None = None
-        width_px = face.xyxy[2] - face.xyxy[0]
-        if abs(face.yaw_deg) <= self._p.eyes_unknown_yaw_deg and width_px >= self._p.eyes_unknown_width_px:
-            wider = self._p.reopen_ratio if self._closed else 1.0
+        if abs(face.yaw_deg) <= self._p.eyes_unknown_yaw_deg:
+            were_closed = self._closed_s is not None and at_s - self._closed_s <= self._p.gap_s
+            wider = self._p.reopen_ratio if were_closed else 1.0
             if face.eye_blink is not None and math.isfinite(self._p.blink_closed):
                 eyes_closed = face.eye_blink > self._p.blink_closed / wider
             else:
                 eyes_closed = face.ear < pack.ear_closed_below * opening * wider
-            self._closed = eyes_closed
-        by_jaw = face.jaw_open is not None and math.isfinite(self._p.jaw_yawning)
-        self._open = (by_jaw and (face.jaw_open or 0.0) > self._p.jaw_yawning) or (
-            (self._open or not by_jaw) and face.mar > pack.mar_open_above
-        )
-        return Reading(
-            eyes_closed=eyes_closed,
-            mouth_open=self._open,
-            head_away=abs(face.yaw_deg - yaw_deg) > self._p.yaw_away_deg
-            or abs(face.pitch_deg - pitch_deg) > self._p.pitch_away_deg,
-        )
+            self._closed_s = at_s if eyes_closed else None
+        return Reading(eyes_closed, self._is_mouth_open(face, at_s), self._is_away(face))
 
     def snapshot(self) -> dict[str, Any]:
         """What `restore` needs: numbers and truth values only."""
@@ -94,8 +89,8 @@ class Senses:
             "sampled_s": self._sampled_s,
             "neutral": list(self._neutral),
             "calibrating": self._calibrating,
-            "closed": self._closed,
-            "open": self._open,
+            "closed_s": self._closed_s,
+            "jaw_s": self._jaw_s,
         }
 
     def restore(self, snapshot: Mapping[str, Any]) -> None:
@@ -105,13 +100,36 @@ class Senses:
         opening, yaw_deg, pitch_deg = snapshot["neutral"]
         self._neutral = (opening, yaw_deg, pitch_deg)
         self._calibrating = snapshot["calibrating"]
-        self._closed = snapshot["closed"]
-        self._open = snapshot.get("open", False)  # not in snapshots from before the blendshapes
+        self._closed_s = snapshot["closed_s"]
+        self._jaw_s = snapshot["jaw_s"]
+
+    def _is_mouth_open(self, face: Face, at_s: float) -> bool:
+        """The jaw opens it. Its measure falls for single frames within a yawn; MAR bridges them, not more."""
+        by_mar = face.mar > PACKS[face.pack].mar_open_above
+        if face.jaw_open is None or math.isinf(self._p.jaw_yawning):
+            return by_mar
+        if face.jaw_open > self._p.jaw_yawning:
+            self._jaw_s = at_s
+        elif not by_mar or (self._jaw_s is not None and at_s - self._jaw_s >= self._p.face_lost_s):
+            self._jaw_s = None
+        return self._jaw_s is not None
+
+    def _is_away(self, face: Face) -> bool:
+        """From the neutral pose; while that is not sure, from straight at the camera as well."""
+        _, yaw_deg, pitch_deg = self._neutral
+        poses = [(yaw_deg, pitch_deg), *([(0.0, 0.0)] if self._calibrating else [])]
+        return all(
+            abs(face.yaw_deg - yaw_deg) > self._p.yaw_away_deg
+            or abs(face.pitch_deg - pitch_deg) > self._p.pitch_away_deg
+            for yaw_deg, pitch_deg in poses
+        )
 
     def _calibrate(self, face: Face, at_s: float) -> None:
         if self._sampled_s is not None and at_s - self._sampled_s < SAMPLE_S:
             return
         self._sampled_s = at_s
+        if self._samples and self._is_away(face):
+            return  # or who looks elsewhere for long would make that the neutral pose
         self._samples.append((face.ear, face.yaw_deg, face.pitch_deg))
         yaw_deg = _within(median(sample[1] for sample in self._samples), -MOST_TURNED_DEG, MOST_TURNED_DEG)
         pitch_deg = _within(median(sample[2] for sample in self._samples), -MOST_TURNED_DEG, MOST_TURNED_DEG)

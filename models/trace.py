@@ -49,7 +49,7 @@ class TraceHead:
 
 
 def row_of(observation: Observation, captured_s: float) -> Row:
-    """A frame's row; boxes to the pixel, ratios and angles to what the models can mean."""
+    """A frame's row: the face to a tenth of a pixel, objects to the pixel, ratios and angles to what the models mean."""
     face, picture = observation.face, observation.picture
     return [
         round(captured_s, 6),
@@ -57,7 +57,7 @@ def row_of(observation: Observation, captured_s: float) -> Row:
         and [
             _PACKS.index(face.pack),
             round(face.confidence, 2),
-            *_whole(face.xyxy),
+            *(round(side, 1) for side in face.xyxy),
             *(round(face.ear, 4), round(face.mar, 4)),
             *(round(face.yaw_deg, 2), round(face.pitch_deg, 2), round(face.roll_deg, 2)),
             *(None if share is None else round(share, 4) for share in (face.eye_blink, face.jaw_open)),

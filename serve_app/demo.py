@@ -176,8 +176,8 @@ class _Listener:
             self._print(f"alert: {message.payload.decode()}")
         elif message.topic == self._event:
             event = json.loads(message.payload)
-            ended = "begins" if event["ended_at"] is None else "ended"
-            self._print(f"event: {event['kind']} ({event['severity']}) {ended}")
+            state = "runs" if event["ended_at"] is None else "ended"
+            self._print(f"event: {event['kind']} ({event['severity']}) {state}")
         else:
             self._relayed += 1
 

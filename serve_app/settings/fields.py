@@ -118,7 +118,7 @@ class Settings(BaseModel):
     model_path: ProjectPath | None = _empty(
         "Object model",
         "Weights of the object model: a .pt, .onnx or .engine file or an OpenVINO folder.",
-        when_empty="the weights in `models/weights`, made for drivers",
+        when_empty="the weights in `models/weights`; without them, no object detection",
     )
     object_confidence: float = Field(
         0.25, ge=0, le=1, title="Object confidence", description="Lowest confidence at which an object counts."

@@ -212,3 +212,34 @@ def test_before_the_first_face_there_is_none() -> None:
     assert policy.state == "no face"
     policy.step(ATTENTIVE, 0.1)
     assert policy.state == "attentive"
+
+
+def test_eyes_that_are_unknown_for_a_moment_did_not_open() -> None:
+    policy = Policy(PROFILES["default"])
+    drive(policy, *during(0, 2, observation(**CLOSED)))
+    aside = observation(yaw_deg=51.0, **CLOSED)
+    assert all(
+        frame.sleep_duration_s for frame in drive(policy, *during(2.1, 2.4, aside), (2.45, observation(**CLOSED)))
+    )
+    assert not drive(policy, *during(2.5, 3.1, aside))[-1].sleep_duration_s, "for half a second"
+
+
+def test_a_face_of_a_few_pixels_is_no_usable_face() -> None:
+    tiny = observation(xyxy=(100.0, 50.0, 124.9, 80.0), **CLOSED)
+    policy, legacy_policy = Policy(PROFILES["default"]), legacy()
+    metrics = drive(policy, *during(0, 10, tiny))
+    assert [event.kind for frame in metrics for event in frame.events] == ["no_face"]
+    assert policy.state == "no face"
+    assert drive(legacy_policy, *during(0, 10, tiny))[-1].conditions == ("sleeping",)
+
+
+def test_a_trip_that_goes_on_under_other_rules_calibrates_anew_and_keeps_its_events() -> None:
+    before, after = legacy(), Policy(PROFILES["default"])
+    drive(before, *during(0, 30, observation(yaw_deg=28.0)))
+    after.restore(before.snapshot())
+    assert after.state != "attentive"
+    metrics = drive(after, *during(30.1, 60, observation(yaw_deg=28.0)))
+    assert not any(frame.events for frame in metrics)
+    again = Policy(PROFILES["default"])
+    again.restore(after.snapshot())
+    assert again.snapshot() == after.snapshot()
