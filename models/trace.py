@@ -49,7 +49,7 @@ class TraceHead:
 
 
 def row_of(observation: Observation, captured_s: float) -> Row:
-    """A frame's row: the face to a tenth of a pixel, objects to the pixel, ratios and angles to what the models mean."""
+    """A frame's row: the face to a tenth of a pixel, objects to the pixel, ratios and angles to what they mean."""
     face, picture = observation.face, observation.picture
     return [
         round(captured_s, 6),
