@@ -500,7 +500,7 @@ def test_the_count_of_a_calm_trip_is_right_at_its_end_and_to_ten_seconds_after_a
     standing = life.killed(vehicle).standing
     assert standing
     assert 150 <= standing[1].frames <= 250
-    trace_bytes = 250 * 80
+    trace_bytes = 250 * 90
     assert sum(path.stat().st_size for path in tmp_path.iterdir()) < 3000 + trace_bytes
 
 
