@@ -51,6 +51,8 @@ BACKBONE: Final = 11
 BACKBONE_SHARE: Final = 0.25
 HEAD_SHARE: Final = 0.8
 """How far the weights between the two runs lie from the base's to the first run's."""
+KEPT_SHARE: Final = 0.85
+"""Likewise of the second run, for neck and head."""
 LARGE: Final = ("model.20.", "model.21.", "model.22.", "model.23.cv2.2.", "model.23.cv3.2.")
 """The branch for large objects, which stays the base's: the sets have none, and without it large cups are lost."""
 SECOND_RUN: Final = {
@@ -121,7 +123,7 @@ def _make(arguments: argparse.Namespace) -> dict[str, float]:
         mix(first / "weights" / "last.pt", start, mixed, backbone=BACKBONE_SHARE, head=HEAD_SHARE)
     if not _is_done(second):
         _train(checkpoint(mixed), second, arguments, epochs=arguments.epochs[1], freeze=BACKBONE, **SECOND_RUN)
-    mix(second / "weights" / "last.pt", start, work / "whole.pt", backbone=1.0, head=1.0)
+    mix(second / "weights" / "last.pt", start, work / "whole.pt", backbone=1.0, head=KEPT_SHARE)
     made = checkpoint(work / "whole.pt")
     shifts = _balance(made, described)
     _save(made, arguments.out)
