@@ -101,8 +101,8 @@ class Policy:
         events = self._events.step(signs, captured_s)
 
         return FrameMetrics(
-            ear=face.ear if face else 0.0,
-            mar=face.mar if face else 0.0,
+            ear=observation.face.ear if observation.face else 0.0,
+            mar=observation.face.mar if observation.face else 0.0,
             sleep_duration_s=self._lasted_s("sleeping", captured_s),
             yawning_duration_s=self._lasted_s("yawning", captured_s),
             focus_duration_s=self._lasted_s("not focus", captured_s),

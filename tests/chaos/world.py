@@ -74,6 +74,8 @@ class World:
             "STREAM_IDLE_TIMEOUT_S": "120",
             # nor how much it can hold while there is no Detector
             "MAILBOX_FRAMES": "1000",
+            # the books know of each frame whether it is to be flagged; an event flags those around it as well
+            "POLICY_PROFILE": "legacy",
             **more,
         }
 

@@ -230,6 +230,7 @@ def test_a_face_of_a_few_pixels_is_no_usable_face() -> None:
     metrics = drive(policy, *during(0, 10, tiny))
     assert [event.kind for frame in metrics for event in frame.events] == ["no_face"]
     assert policy.state == "no face"
+    assert metrics[-1].ear == CLOSED["ear"], "what was measured is kept"
     assert drive(legacy_policy, *during(0, 10, tiny))[-1].conditions == ("sleeping",)
 
 
