@@ -1,7 +1,8 @@
-"""What training does before and between its runs."""
+"""What training does before its runs, and the loss that they minimise."""
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -10,69 +11,121 @@ import cv2
 import numpy as np
 import pytest
 import torch
+import yaml
 
+from models.distillation import DistilledLoss
 from models.objects import OWN_WEIGHTS, checkpoint, keep_quiet
 from models.picture import read_picture
-from models.train import NAMES, mix, paste_drinks
+from models.train import DRINKS, NAMES, make_dataset, unturned
 
-SHIFT = 1.0
 CUP_BGR = (0, 200, 0)
-
-
-@pytest.fixture
-def start(tmp_path: Path) -> Path:
-    """The values of the project's weights, all moved by `SHIFT`."""
-    keep_quiet(tmp_path)
-    values = checkpoint(OWN_WEIGHTS).model.float().state_dict()
-    path = tmp_path / "start.pt"
-    torch.save({name: value - SHIFT if value.is_floating_point() else value for name, value in values.items()}, path)
-    return path
-
-
-def test_weights_lie_between_before_and_after_by_their_part_of_the_network(start: Path, tmp_path: Path) -> None:
-    out = tmp_path / "mixed.pt"
-    mix(OWN_WEIGHTS, start, out, backbone=0.25, head=0.75)
-    before, after = torch.load(start), checkpoint(out).model.float().state_dict()
-    cigarette = NAMES.index("cigarette")
-    for name, share in {
-        "model.0.conv.weight": 0.25,
-        "model.10.cv1.conv.weight": 0.25,
-        "model.13.cv1.conv.weight": 0.75,
-        "model.23.cv2.0.0.conv.weight": 0.75,
-        "model.22.cv1.conv.weight": 0.0,
-        "model.23.cv3.2.2.weight": 0.0,
-    }.items():
-        assert (after[name] - before[name]).mean() == pytest.approx(share * SHIFT, abs=2e-3), name
-    rows = (after["model.23.cv3.0.2.bias"] - before["model.23.cv3.0.2.bias"]).tolist()
-    assert rows == pytest.approx([0.75 if number != cigarette else 1.0 for number in range(len(NAMES))], abs=0.02)
-    assert not list(tmp_path.glob("*unfinished*"))
+GREY = 60
+TALLER = 2.0
 
 
 class Teacher:
-    """Sees a cup in the middle half of every picture."""
+    """Sees a cup or a phone, whichever it is asked for, in the middle half of every picture."""
 
-    names: ClassVar = {41: "cup"}
+    names: ClassVar = {41: "cup", 67: "cell phone"}
 
-    def predict(self, _image: object, **_: object) -> list[Any]:
-        boxes = SimpleNamespace(xyxyn=np.array([[0.25, 0.25, 0.75, 0.75]]), cls=np.array([41.0]))
+    def predict(self, _image: object, *, classes: list[int], **_: object) -> list[Any]:
+        boxes = SimpleNamespace(xyxyn=np.array([[0.25, 0.25, 0.75, 0.75]]), cls=np.array(classes[:1], float))
         return [SimpleNamespace(boxes=boxes)]
 
 
-def test_a_drink_is_pasted_where_nothing_is_labelled_and_is_labelled_itself(tmp_path: Path) -> None:
-    for folder in ("images", "labels", "drinks"):
-        (tmp_path / folder).mkdir()
+@pytest.fixture
+def sets(tmp_path: Path) -> Path:
+    """A set of cigarettes, whose pictures were turned by up to 15 degrees; and a folder of a drink."""
+    root = tmp_path / "sets" / "smoke"
+    for split in ("train", "valid"):
+        for folder in ("images", "labels"):
+            (root / split / folder).mkdir(parents=True)
+        for number in range(5):
+            picture = np.full((200, 300, 3), GREY, np.uint8)
+            cv2.imwrite(str(root / split / "images" / f"{number}.png"), picture)
+            (root / split / "labels" / f"{number}.txt").write_text("0 0.15 0.5 0.2 0.3\n")
+    (root / "data.yaml").write_text("train: train/images\nval: valid/images\nnames: [smoke]\n")
+    (root / "README.roboflow.txt").write_text("* Random rotation of between -15 and +15 degrees\n")
     cup = np.zeros((80, 80, 3), np.uint8)
     cup[20:60, 20:60] = CUP_BGR
+    (tmp_path / "drinks").mkdir()
     cv2.imwrite(str(tmp_path / "drinks" / "cup.png"), cup)
-    pictures = [tmp_path / "images" / f"{number:016x}-0.jpg" for number in range(5)]
-    for path in pictures:
-        cv2.imwrite(str(path), np.full((200, 300, 3), 60, np.uint8))
-        (tmp_path / "labels" / f"{path.stem}.txt").write_text("4 0.25 0.5 0.5 1.0\n")
-    made = list(paste_drinks(pictures, tmp_path / "drinks", Teacher()))
-    assert [path.name for path in made] == [f"{0:016x}-drink.jpg", f"{4:016x}-drink.jpg"]
-    for path in made:
-        cigarette, drink = (tmp_path / "labels" / f"{path.stem}.txt").read_text().splitlines()
-        number, x, y, width, _ = map(float, drink.split())
-        assert cigarette.startswith("4 ") and number == NAMES.index("cup")
-        assert x - width / 2 >= 0.5, "not over the cigarette"
-        assert np.abs(read_picture(path)[round(y * 200), round(x * 300)].astype(int) - CUP_BGR).max() < 20
+    return root.parent
+
+
+def test_the_data_set_has_the_teachers_phones_and_boxes_as_they_were_drawn(sets: Path, tmp_path: Path) -> None:
+    described = tmp_path / "dataset" / "data.yaml"
+    make_dataset(sets, Teacher(), described)
+    assert list(yaml.safe_load(described.read_text())["names"].values()) == list(NAMES)
+    made: dict[str, set[str]] = {}
+    for split in ("train", "valid"):
+        pictures = (described.parent / f"{split}.txt").read_text().split()
+        assert len(pictures) == (15 if split == "train" else 5), "with a phone: thrice in training"
+        made[split] = {(Path(one).parents[1] / "labels" / f"{Path(one).stem}.txt").read_text() for one in pictures}
+    phone = f"{NAMES.index('cell phone')} 0.500000 0.500000 0.500000 0.500000"
+    cigarette = NAMES.index("cigarette")
+    assert made["valid"] == {f"{cigarette} 0.150000 0.500000 0.200000 0.300000\n{phone}\n"}
+    [row] = {text.split("\n")[0] for text in made["train"]}
+    number, *_, width, height = map(float, row.split())
+    assert number == cigarette and width < 0.2 and height < 0.3
+
+
+def test_a_box_is_as_it_was_before_its_picture_was_turned() -> None:
+    turned = math.tan(math.radians(7.5))
+    width, height = 120 + 40 * turned, 40 + 120 * turned  # pixels, of a picture of 600 x 300
+    left, top, right, bottom = unturned(
+        (0.5 - width / 1200, 0.5 - height / 600, 0.5 + width / 1200, 0.5 + height / 600), 15, 2
+    )
+    assert ((right - left) * 600, (bottom - top) * 300) == pytest.approx((120, 40))
+    assert ((left + right) / 2, (top + bottom) / 2) == pytest.approx((0.5, 0.5))
+    assert unturned((0.1, 0.2, 0.3, 0.4), 0, 1) == pytest.approx((0.1, 0.2, 0.3, 0.4))
+    flat = unturned((0.0, 0.5, 0.5, 0.501), 15, 1)
+    assert flat[3] - flat[1] == pytest.approx(0.0005), "half at least"
+
+
+def test_a_drink_is_pasted_where_nothing_is_labelled(sets: Path, tmp_path: Path) -> None:
+    described = tmp_path / "dataset" / "data.yaml"
+    make_dataset(sets, Teacher(), described, tmp_path / "drinks")
+    pictures = [Path(one) for one in (described.parent / "train.txt").read_text().split()]
+    pasted = [path for path in pictures if path.stem.endswith("-drink")]
+    assert pasted and len(pictures) == 15 + len(pasted)
+    for path in pasted:
+        labels = path.parents[1] / "labels"
+        assert (labels / f"{path.stem}.txt").read_text() == (labels / f"{path.stem[:16]}-0.txt").read_text()
+        image = read_picture(path).astype(int)
+        assert (np.abs(image - CUP_BGR).max(2) < 20).sum() > 100, "it is there"
+        assert np.abs(image[80:120, 30:60] - GREY).max() < 20, "not over the cigarette"
+
+
+@pytest.fixture(scope="module")
+def detector(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    keep_quiet(tmp_path_factory.mktemp("ultralytics"))
+    return checkpoint(OWN_WEIGHTS)
+
+
+def loss(detector: Any, teacher: Any, labels: list[list[float]], shift: tuple[str, float] | None = None) -> list[float]:
+    """Of box, class and distribution, for a grey picture."""
+    network = checkpoint(OWN_WEIGHTS).model.float().train()
+    network.args = SimpleNamespace(box=7.5, cls=0.5, dfl=1.5)
+    if shift:
+        for branch in network.model[-1].cv3:
+            branch[-1].bias.data[NAMES.index(shift[0])] += shift[1]
+    network.eval()
+    rows = torch.tensor(labels).reshape(-1, 5)
+    batch = {
+        "img": torch.full((1, 3, 320, 320), GREY / 255),
+        "batch_idx": torch.zeros(len(rows)),
+        "cls": rows[:, :1],
+        "bboxes": rows[:, 1:],
+    }
+    with torch.no_grad():
+        _, parts = DistilledLoss(network, teacher, kept=DRINKS)(network(batch["img"]), batch)
+    return [float(part) for part in parts.values()]
+
+
+def test_of_drinks_the_teacher_decides_and_of_all_else_the_labels(detector: Any) -> None:
+    teacher = detector.model.float()
+    nothing = loss(detector, teacher, [])
+    assert loss(detector, teacher, [[NAMES.index("cell phone"), 0.5, 0.5, 0.4, 0.4]])[0] > nothing[0] == 0
+    assert loss(detector, teacher, [], ("cup", 9.0))[1] > TALLER * nothing[1], "a drink that the teacher does not see"
+    assert loss(detector, teacher, [], ("cell phone", 9.0))[1] > TALLER * nothing[1]
