@@ -1,7 +1,7 @@
 # What operators and developers type. PYTHON=python3.12 chooses the interpreter, ARGS goes on to pytest.
 python := .venv/bin/python
 
-.PHONY: help setup demo run test chaos chaos-quick chaos-soak check dev
+.PHONY: help setup demo run test bench chaos chaos-quick chaos-soak check dev
 .NOTPARALLEL:
 
 help: ## print these lines
@@ -23,6 +23,11 @@ test: dev ## all tests, with the servers that they need
 	@scripts/test-servers
 	@$(python) -m models.fetch
 	@exec $(python) -m pytest $(ARGS)
+
+bench: dev ## how fast it is beside its limit, and what it costs: some 45 minutes, nothing else running; ARGS=--quick
+	@scripts/test-servers
+	@$(python) -m models.fetch
+	@exec $(python) -m benchmarks $(ARGS)
 
 chaos: dev ## faults, really made: processes killed, servers gone, disk full; CHAOS_REPORT=path keeps the table
 	@scripts/test-servers

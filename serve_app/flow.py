@@ -293,8 +293,8 @@ class Flow:
 
     def _pump(self) -> None:
         """Start every batch and every push that may start now."""
-        while self._in_flight < max(1, self._replicas) * self._config.batches_per_replica:
-            batch = self._scheduler.next_batch()
+        while (room := max(1, self._replicas) * self._config.batches_per_replica - self._in_flight) > 0:
+            batch = self._scheduler.next_batch(room)
             if batch is None:
                 break
             self._in_flight += 1

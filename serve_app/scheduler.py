@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import uuid
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -183,11 +184,16 @@ class Scheduler:
         self._promote(lane)
         return dropped
 
-    def next_batch(self) -> Batch | None:
-        """The frames to detect next: one of each vehicle in turn, round after round, until the batch is full.
+    def next_batch(self, room: int = 1) -> Batch | None:
+        """The frames to detect next, of each vehicle in turn as many as are its share, until the batch is full.
 
-        A vehicle is in at most one batch at a time, so its order holds. A batch that failed comes back first and
-        alone: a frame that kills a replica takes every batch there with it, and those may not be blamed for it.
+        A vehicle is in at most one batch at a time, so its order holds; with a share of all that may start now, few
+        vehicles do not crowd into one batch while the Detector waits for the next. A batch that failed comes back
+        first and alone: a frame that kills a replica takes every batch there with it, and those may not be blamed
+        for it.
+
+        Args:
+            room: Batches that may start now, this one included.
         """
         if self._alone or (self._retries and self._out):
             return None
@@ -198,10 +204,15 @@ class Scheduler:
         able = [v for v in self._turn if self._may_detect(self._lanes[v])]
         items: dict[uuid.UUID, list[Item]] = {}
         taken = 0
+        share = math.ceil(self._max_batch_size * room / max(1, len(able)))
         while able and taken < self._max_batch_size:
-            for vehicle in able[: self._max_batch_size - taken]:
-                items.setdefault(vehicle, []).extend(self._take_frame(self._lanes[vehicle]))
-                taken += 1
+            for vehicle in able:
+                lane = self._lanes[vehicle]
+                for _ in range(min(share, self._max_batch_size - taken)):
+                    if not self._may_detect(lane):
+                        break
+                    items.setdefault(vehicle, []).extend(self._take_frame(lane))
+                    taken += 1
             able = [v for v in able if self._may_detect(self._lanes[v])]
         if not items:
             return None

@@ -124,6 +124,15 @@ def test_small_batches_go_round() -> None:
     assert served == {A: 20, B: 20, C: 20}
 
 
+def test_few_vehicles_do_not_crowd_into_one_of_several_batches() -> None:
+    s = scheduler(max_batch_size=8)
+    offer(s, [item(vehicle, seq) for vehicle in range(1, 9) for seq in range(20)])
+    batches = [batch for room in (3, 2, 1) if (batch := s.next_batch(room))]
+    assert [len(batch.jpegs) for batch in batches] == [8, 8, 8]
+    observe(s, batches[0])
+    assert s.next_batch() is not None, "others wait while two batches are out"
+
+
 def test_a_vehicle_is_in_one_batch_at_a_time() -> None:
     s = scheduler(max_batch_size=4)
     offer(s, [item(1, seq) for seq in range(10)])

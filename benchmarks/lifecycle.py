@@ -1,0 +1,142 @@
+"""How long a vehicle takes to be there, and what it costs: beside a bare Ray actor of the same cluster.
+
+    python -m benchmarks.lifecycle
+
+From `open_stream` to the first alert, which the actor's answer to its first push carries; the Detector is a stub.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Sequence
+
+import paho.mqtt.client as mqtt
+import psutil
+from paho.mqtt.enums import CallbackAPIVersion
+
+from benchmarks.frames import jpegs
+from benchmarks.service import Measured, service
+from benchmarks.stub import DRINK
+from tests.waiting import eventually
+
+_BARE = """
+import sys, time, ray
+ray.init(address=sys.argv[1], log_to_driver=False)
+
+@ray.remote(num_cpus=0)
+class Bare:
+    def ready(self):
+        return True
+
+began_s = time.perf_counter()
+actors = [Bare.remote() for _ in range(int(sys.argv[2]))]
+ray.get([actor.ready.remote() for actor in actors])
+print(time.perf_counter() - began_s)
+"""
+
+
+def bare_actors_s(measured: Measured, count: int) -> float:
+    """Seconds until so many actors without any code, asked for at once, have all answered."""
+    top = psutil.Process(measured.service.process.pid)
+    address = next(
+        part.removeprefix("--address=")
+        for child in top.children()
+        for part in child.cmdline()
+        if part.startswith("--address=")
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", _BARE, address, str(count)], check=True, capture_output=True, text=True
+    )
+    return float(answer.stdout.split()[-1])
+
+
+def open_s(measured: Measured, count: int, jpeg: bytes) -> float:
+    """Seconds until so many vehicles that open at once have all had their first push answered; then they close."""
+    waiting = {str(uuid.uuid4()) for _ in range(count)}
+    vehicles = sorted(waiting)
+    done = threading.Event()
+    client = mqtt.Client(CallbackAPIVersion.VERSION2)
+    ready = threading.Event()
+
+    def heard(_client: mqtt.Client, _data: object, message: mqtt.MQTTMessage) -> None:
+        waiting.discard(message.topic.partition("/")[2])
+        if not waiting:
+            done.set()
+
+    client.on_message = heard
+    client.on_subscribe = lambda *_: ready.set()
+    client.connect("127.0.0.1", measured.broker_port)
+    client.subscribe("alert/#", 1)
+    client.loop_start()
+    ready.wait(10)
+    began_s = time.perf_counter()
+    for vehicle in vehicles:
+        client.publish("open_stream", vehicle, qos=1)
+        client.publish(f"stream/{vehicle}", jpeg + DRINK, qos=1)
+    if not done.wait(120):
+        raise RuntimeError(f"{len(waiting)} of {count} vehicles did not answer")
+    seconds = time.perf_counter() - began_s
+    for vehicle in vehicles:
+        client.publish("close_stream", vehicle, qos=1).wait_for_publish(10)
+    client.disconnect()
+    client.loop_stop()
+    if not eventually(lambda: not _actors(measured), 120):
+        raise RuntimeError("the vehicles' actors do not end")
+    return seconds
+
+
+def uss_mb(measured: Measured, count: int, frames: Sequence[bytes]) -> float:
+    """Private memory of a vehicle's process, megabytes, the median of so many that have had some frames."""
+    client = mqtt.Client(CallbackAPIVersion.VERSION2)
+    client.connect("127.0.0.1", measured.broker_port)
+    client.loop_start()
+    vehicles = [str(uuid.uuid4()) for _ in range(count)]
+    for vehicle in vehicles:
+        client.publish("open_stream", vehicle, qos=1)
+    for jpeg in frames:
+        for vehicle in vehicles:
+            client.publish(f"stream/{vehicle}", jpeg, qos=1)
+        time.sleep(0.1)
+    if not eventually(lambda: len(_actors(measured)) == count, 120):
+        raise RuntimeError(f"{len(_actors(measured))} of {count} vehicles have an actor")
+    time.sleep(3)
+    found = statistics.median(process.memory_full_info().uss / 1e6 for process in _actors(measured))
+    for vehicle in vehicles:
+        client.publish("close_stream", vehicle, qos=1).wait_for_publish(10)
+    client.disconnect()
+    client.loop_stop()
+    eventually(lambda: not _actors(measured), 120)
+    return float(found)
+
+
+def _actors(measured: Measured) -> list[psutil.Process]:
+    found = []
+    for process in psutil.Process(measured.service.process.pid).children(recursive=True):
+        try:
+            if process.cmdline()[:1] and process.cmdline()[0].startswith("ray::Vehicle"):
+                found.append(process)
+        except (psutil.NoSuchProcess, IndexError):
+            continue
+    return found
+
+
+def main() -> None:
+    """Print a line each."""
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+    frames = jpegs()
+    with service(import_path="benchmarks.stub:build") as measured:
+        for count in (1, 20):
+            print(f"{count} at once: {open_s(measured, count, frames[0]):.2f} s open to first answer,", end=" ")
+            print(f"{bare_actors_s(measured, count):.2f} s bare actors")
+        for count in (1, 10, 50):
+            print(f"{count}: {uss_mb(measured, count, frames[:20]):.1f} MB a vehicle")
+
+
+if __name__ == "__main__":
+    main()

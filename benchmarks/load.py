@@ -1,0 +1,115 @@
+"""The load: vehicles that send frames over MQTT, each on a connection of its own, as fast as they are looked at."""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import paho.mqtt.client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion
+
+LOOK_S = 1.0
+STEP_S = 0.05
+WAITING_S = 2.5
+"""So much of what is looked at in a second waits in the mailboxes: no look at them finds one empty."""
+LEAST_WAITING = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """The streams at one moment.
+
+    Args:
+        at_s: Monotonic clock.
+        observed: Frames that have left the mailboxes for a Detector.
+        dropped: Frames given up.
+        backlog: Frames that wait, by vehicle.
+    """
+
+    at_s: float
+    observed: int
+    dropped: int
+    backlog: dict[uuid.UUID, int]
+
+
+class Load:
+    """Vehicles with an open trip each.
+
+    Args:
+        port: Of the broker, on loopback.
+        streams: Answers with `/v1/streams` of the service; None when it did not answer in time.
+        vehicles: How many.
+        frames: JPEGs, which each vehicle sends in turn.
+    """
+
+    def __init__(self, port: int, streams: Callable[[], Any], vehicles: int, frames: Sequence[bytes]) -> None:
+        self._streams = streams
+        self._frames = frames
+        self._senders = {uuid.uuid4(): mqtt.Client(CallbackAPIVersion.VERSION2) for _ in range(vehicles)}
+        self._due = dict.fromkeys(self._senders, 0.0)  # frames to send, and the fraction that is left
+        self._sent = dict.fromkeys(self._senders, 0)
+        self._per_s = dict.fromkeys(self._senders, 0.0)
+        self._ended = threading.Event()
+        self._sending = threading.Thread(target=self._send, name="load")
+        for client in self._senders.values():
+            client.connect("127.0.0.1", port)
+            client.loop_start()
+
+    def __enter__(self) -> Self:
+        for vehicle, client in self._senders.items():
+            client.publish("open_stream", str(vehicle), qos=1).wait_for_publish(10)
+        self._sending.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._sending.join()
+        for vehicle, client in self._senders.items():
+            client.publish("close_stream", str(vehicle), qos=1).wait_for_publish(10)
+            client.disconnect()
+            client.loop_stop()
+
+    def saturate(self, seconds: float) -> tuple[Looked, Looked]:
+        """Keep every mailbox filled; what was seen at the beginning and at the end."""
+        first = before = self.look()
+        while True:
+            time.sleep(LOOK_S)
+            now = self.look()
+            rate = max(0.0, (now.observed - before.observed) / (now.at_s - before.at_s) / len(self._senders))
+            for vehicle in self._senders:
+                want = max(LEAST_WAITING, WAITING_S * rate) - now.backlog.get(vehicle, 0)
+                self._per_s[vehicle] = max(0.0, rate + want / LOOK_S)
+            before = now
+            if now.at_s - first.at_s >= seconds:
+                return first, now
+
+    def steady(self, fps: float) -> None:
+        """From now on every vehicle sends at this rate."""
+        for vehicle in self._senders:
+            self._per_s[vehicle] = fps
+
+    def look(self) -> Looked:
+        """At the streams now."""
+        while (answer := self._streams()) is None:  # not in time, while all the actors start
+            time.sleep(STEP_S)
+        streams = [one for one in answer if uuid.UUID(one["vehicle"]) in self._senders]
+        dropped = sum(sum(one["dropped"].values()) for one in streams)
+        backlog = {uuid.UUID(one["vehicle"]): int(one["backlog"]) for one in streams}
+        observed = sum(one["frames"] for one in streams) - sum(backlog.values()) - dropped
+        return Looked(time.monotonic(), observed, dropped, backlog)
+
+    def _send(self) -> None:
+        before_s = time.monotonic()
+        while not self._ended.wait(STEP_S):
+            now_s = time.monotonic()
+            for vehicle, client in self._senders.items():
+                self._due[vehicle] += self._per_s[vehicle] * (now_s - before_s)
+                while self._due[vehicle] >= 1:
+                    self._due[vehicle] -= 1
+                    client.publish(f"stream/{vehicle}", self._frames[self._sent[vehicle] % len(self._frames)])
+                    self._sent[vehicle] += 1
+            before_s = now_s
