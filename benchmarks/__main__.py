@@ -66,7 +66,7 @@ def main() -> None:
             _take(rounds, "overhead", saturated(stub, 8, frames, 10.0))
             for count in (1, AT_ONCE):
                 rounds[f"open_{count}_s"].append(lifecycle.open_s(stub, count, frames[0]))
-                rounds[f"bare_{count}_s"].append(lifecycle.bare_actors_s(stub, count))
+                rounds[f"bare_{count}_s"].append(lifecycle.bare_actors_s(count))
             for count in () if arguments.quick else OF_MEMORY:
                 rounds[f"uss_{count}_mb"].append(lifecycle.uss_mb(stub, count, frames[:20]))
     results = _results(rounds, latencies, ceiling.batch)

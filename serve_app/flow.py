@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import logging
 import time
 import uuid
+from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -32,6 +34,8 @@ LOG_INTERVAL_S = 10.0
 DETECT_TIMEOUT_S = 20.0
 """Many times what a batch takes; a call that hangs must not keep its place for ever."""
 TICK_S = 1.0
+REPLICAS_TICKS = 3
+"""Between two looks at their number: Serve's answer is long, and costs 20 ms."""
 REPLICAS_TIMEOUT_S = 5.0
 HEARTBEAT_S = 5.0
 """An open trip without frames is pushed to as often, so that its actor knows the Gateway is there."""
@@ -151,8 +155,8 @@ class Flow:
         self._spelled: dict[uuid.UUID, str] = {}  # as the device wrote it last, for what is said at its trip's end
         self._handing_over = False
         self._loop = loop
-        self._handed_on = 0  # items, counted under the intake's lock
-        self._offered = 0  # of those, counted on the loop
+        self._arrived: deque[Item] = deque()  # from the MQTT thread, not yet in the mailboxes
+        self._called = False  # the loop has been told of them
         self._replicas = 0
         self._in_flight = 0
         self._work: set[asyncio.Task[None]] = set()
@@ -171,17 +175,21 @@ class Flow:
         self._start(self._tick_forever(), "tick")
 
     async def _tick_forever(self) -> None:
-        while True:
+        for tick in itertools.count():
             if not self._handing_over:  # then no frame is taken, and silence says nothing
                 self.intake.close_idle(self._config.idle_timeout_s)
             self._send_heartbeats()
             self._pump()
-            try:
-                async with asyncio.timeout(REPLICAS_TIMEOUT_S):
-                    self._replicas = await self._detectors.replicas()
-            except Exception as error:  # noqa: BLE001 - Serve's controller is being replaced: the last number stays
-                _log.warning("the number of Detectors is unknown for now: %s", one_line(error))
+            if tick % REPLICAS_TICKS == 0:
+                await self._count_replicas()
             await asyncio.sleep(TICK_S)
+
+    async def _count_replicas(self) -> None:
+        try:
+            async with asyncio.timeout(REPLICAS_TIMEOUT_S):
+                self._replicas = await self._detectors.replicas()
+        except Exception as error:  # noqa: BLE001 - Serve's controller is being replaced: the last number stays
+            _log.warning("the number of Detectors is unknown for now: %s", one_line(error))
 
     def adopt(self, status: VehicleStatus) -> None:
         """Go on with the trip of a living actor, which another Gateway opened."""
@@ -274,18 +282,22 @@ class Flow:
 
     def _hand_on(self, item: Item) -> bool:
         """From the MQTT thread to the loop; False for a frame when the loop has stood still for too many."""
-        if item.frame and self._handed_on - self._offered >= HANDED_ON:
+        if item.frame and len(self._arrived) >= HANDED_ON:
             return False
-        self._handed_on += 1
-        self._loop.call_soon_threadsafe(self._offer, item)
+        self._arrived.append(item)
+        if not self._called:  # once for all that come until the loop gets round to it
+            self._called = True
+            self._loop.call_soon_threadsafe(self._offer_arrived)
         return True
 
-    def _offer(self, item: Item) -> None:
-        self._offered += 1
+    def _offer_arrived(self) -> None:
+        self._called = False  # before the look: what comes after that is told anew
         try:
-            if item.frame is None and item.closed_by is None:
-                self._register(item.trip.vehicle)
-            self._count(self._scheduler.offer(item))
+            for _ in range(len(self._arrived)):
+                item = self._arrived.popleft()
+                if item.frame is None and item.closed_by is None:
+                    self._register(item.trip.vehicle)
+                self._count(self._scheduler.offer(item))
             self._pump()
         except Exception as error:  # the loop would log it and go on, one frame short and nobody the wiser
             self._fault = error
@@ -293,8 +305,10 @@ class Flow:
 
     def _pump(self) -> None:
         """Start every batch and every push that may start now."""
-        while (room := max(1, self._replicas) * self._config.batches_per_replica - self._in_flight) > 0:
-            batch = self._scheduler.next_batch(room)
+        replicas = max(1, self._replicas)
+        while (room := replicas * self._config.batches_per_replica - self._in_flight) > 0:
+            # Beyond one a Detector a small batch would only wait there; here it can still grow.
+            batch = self._scheduler.next_batch(room, only_full=self._in_flight >= replicas)
             if batch is None:
                 break
             self._in_flight += 1

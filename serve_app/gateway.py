@@ -29,6 +29,7 @@ from serve_app.crashed import CrashedFrames
 from serve_app.flow import REPLICAS_TIMEOUT_S, Flow, FlowConfig
 from serve_app.loopback import keep_to_loopback
 from serve_app.probe import Probe
+from serve_app.ready_processes import ReadyProcesses
 from serve_app.recovery import Part, Recovery, parts_with_journals
 from serve_app.registrar import Registrar
 from serve_app.scheduler import Push
@@ -72,7 +73,8 @@ class Gateway:
         self._draining = False
         self._handing_over = False
         self._mqtt = MqttConnection(broker_address(settings), self._message)
-        vehicles = RayVehicles(vehicle_config(settings))
+        processes = ReadyProcesses()
+        vehicles = RayVehicles(vehicle_config(settings), processes.took)
         notes = TripNotes(journal_folder(), ray.get_runtime_context().get_session_name())
         self._flow = Flow(
             FlowConfig(
@@ -104,6 +106,7 @@ class Gateway:
         self._flow.start()
         self._sweeping = asyncio.get_running_loop().create_task(self._recovery.sweep_forever(), name="recovery")
         self._mqtt.start()
+        self._keeping = asyncio.get_running_loop().create_task(processes.keep_forever(), name="ready processes")
 
     async def __del__(self) -> None:
         """Serve awaits it when another replica takes this one's place: its trips go on there."""
@@ -111,6 +114,7 @@ class Gateway:
             return
         self._draining = self._handing_over = True
         self._sweeping.cancel()
+        self._keeping.cancel()
         self._mqtt.say_offline()
         await self._flow.hand_over(HAND_OVER_S)
         await asyncio.to_thread(self._mqtt.stop)  # after the last alert
@@ -149,6 +153,7 @@ class Gateway:
         """Take no frame any more and flush every trip; returns how many vehicles were left when the time was over."""
         self._draining = True
         self._sweeping.cancel()
+        self._keeping.cancel()
         self._mqtt.say_offline()
         left = await self._flow.drain(grace_s)
         journals = await self._vehicles.journals(INFO_TIMEOUT_S)
@@ -222,10 +227,12 @@ class RayVehicles:
 
     Args:
         config: What they are started with.
+        started: Called when one was started.
     """
 
-    def __init__(self, config: VehicleConfig) -> None:
+    def __init__(self, config: VehicleConfig, started: Callable[[], object]) -> None:
         self._config = config
+        self._started = started
         self._node = ray.get_runtime_context().get_node_id()
         self._actors: dict[uuid.UUID, Any] = {}  # handles; Ray's types do not know an actor's methods
 
@@ -235,6 +242,7 @@ class RayVehicles:
         if actor is None:
             actor = await asyncio.to_thread(start_vehicle, vehicle, self._config, HOME)
             self._actors[vehicle] = actor
+            self._started()
         try:
             reply: PushReply = await actor.push.remote(push.trip, push.frames, push.closed_by, after_part)
         except Exception:

@@ -126,11 +126,14 @@ def environment(settings: Settings) -> Mapping[str, str]:
     defaults = {
         "RAY_USAGE_STATS_ENABLED": "0",
         "YOLO_AUTOINSTALL": "false",
-        # A trip is an actor and a process, a push is a task: Ray's head keeps 100,000 and more of them.
+        "RAY_preload_python_modules": "actors.vehicle_actor",  # see serve_app.ready_processes
+        # A trip is an actor and a process: Ray's head keeps 100,000 and more of them. A push is a task: it keeps none.
         "RAY_maximum_gcs_destroyed_actor_cached_count": "100",
         "RAY_maximum_gcs_dead_worker_cached_count": "100",
-        "RAY_task_events_max_num_task_in_gcs": "1000",
-        "RAY_task_events_max_dropped_task_attempts_tracked_per_job_in_gcs": "1000",
+        "RAY_task_events_report_interval_ms": "0",
+        # What Ray and Serve do ten times a second for themselves costs a third of a core (docs/performance.md).
+        "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.5",
+        "RAY_SERVE_METRICS_EXPORT_INTERVAL_MS": "1000",
         "GRPC_VERBOSITY": "ERROR",  # else a line for every child that a process with gRPC threads starts
         # Everything of a Ray on one machine listens on loopback only (docs/adr/0003).
         **({} if os.environ.get("RAY_ADDRESS") else {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}),

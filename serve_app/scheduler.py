@@ -184,7 +184,7 @@ class Scheduler:
         self._promote(lane)
         return dropped
 
-    def next_batch(self, room: int = 1) -> Batch | None:
+    def next_batch(self, room: int = 1, *, only_full: bool = False) -> Batch | None:
         """The frames to detect next, of each vehicle in turn as many as are its share, until the batch is full.
 
         A vehicle is in at most one batch at a time, so its order holds; with a share of all that may start now, few
@@ -194,6 +194,7 @@ class Scheduler:
 
         Args:
             room: Batches that may start now, this one included.
+            only_full: None as well while there are not enough frames to fill it.
         """
         if self._alone or (self._retries and self._out):
             return None
@@ -202,6 +203,8 @@ class Scheduler:
             self._out += 1
             return self._retries.popleft()
         able = [v for v in self._turn if self._may_detect(self._lanes[v])]
+        if only_full and sum(self._lanes[v].mailbox.frames for v in able) < self._max_batch_size:
+            return None
         items: dict[uuid.UUID, list[Item]] = {}
         taken = 0
         share = math.ceil(self._max_batch_size * room / max(1, len(able)))

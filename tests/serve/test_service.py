@@ -17,6 +17,7 @@ from typing import Any
 import psutil
 import pytest
 
+from serve_app.ready_processes import READY
 from serve_app.synthetic import FPS, Clip
 from tests import servers
 from tests.serve.rows import check_condition, stored
@@ -124,6 +125,23 @@ def test_an_open_vehicle_is_an_actor_of_its_name_and_gone_ten_seconds_after_its_
     devices.close(vehicle)
     assert eventually(lambda: service.get(f"/v1/streams/{vehicle}")[0] == 404, 5)
     assert eventually(lambda: not psutil.pid_exists(stream["pid"]), 10)
+
+
+def test_a_vehicle_begins_in_a_process_that_was_ready_and_there_is_another_soon(
+    service: Service, devices: Devices
+) -> None:
+    def ready() -> set[int]:
+        processes = psutil.Process(service.process.pid).children(recursive=True)
+        return {process.pid for process in processes if process.name().startswith("ray::IDLE")}
+
+    assert eventually(lambda: len(ready()) >= READY, 60)
+    before, vehicle = ready(), uuid.uuid4()
+    devices.open(vehicle)
+    devices.play({vehicle: [GOOD]}, FRAMES_PER_S)
+    stream: Any = eventually(lambda: (s := service.json(f"/v1/streams/{vehicle}")) and s["pid"] and s, 30)
+    assert stream["pid"] in before
+    assert eventually(lambda: len(ready()) >= READY, 30)
+    devices.close(vehicle)
 
 
 def test_an_operator_sees_a_trip_from_a_terminal_and_ends_it(service: Service, devices: Devices) -> None:

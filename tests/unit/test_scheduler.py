@@ -133,6 +133,15 @@ def test_few_vehicles_do_not_crowd_into_one_of_several_batches() -> None:
     assert s.next_batch() is not None, "others wait while two batches are out"
 
 
+def test_a_batch_that_must_be_full_waits_for_its_frames() -> None:
+    s = scheduler(max_batch_size=4)
+    offer(s, [item(1, 0), item(1, 1), item(2, 0)])
+    assert s.next_batch(only_full=True) is None
+    offer(s, [item(3, 0)])
+    batch = s.next_batch(only_full=True)
+    assert batch is not None and len(batch.jpegs) == 4
+
+
 def test_a_vehicle_is_in_one_batch_at_a_time() -> None:
     s = scheduler(max_batch_size=4)
     offer(s, [item(1, seq) for seq in range(10)])
