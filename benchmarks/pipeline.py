@@ -16,9 +16,12 @@ from benchmarks.ceiling import Rate
 from benchmarks.frames import jpegs
 from benchmarks.load import Load
 from benchmarks.service import Measured, service
+from serve_app.ready_processes import READY
 
 WARM_S = 6.0
-"""Until the actors are there, the models are warm and the load has found the rate."""
+"""Until the models are warm and the load has found the rate."""
+START_S = 0.6
+"""Of each vehicle's process beyond those that are ready."""
 STUB = "benchmarks.stub:build"
 
 
@@ -35,7 +38,7 @@ def saturated(measured: Measured, vehicles: int, frames: Sequence[bytes], second
         RuntimeError: Frames were dropped.
     """
     with Load(measured.broker_port, lambda: measured.service.json("/v1/streams"), vehicles, frames) as load:
-        load.saturate(WARM_S)
+        load.saturate(_warm_s(vehicles))
         cpu_s = measured.cpu_s()
         first, last = load.saturate(seconds)
         cpu_s = measured.cpu_s() - cpu_s
@@ -48,11 +51,15 @@ def steady(measured: Measured, vehicles: int, frames: Sequence[bytes], fps: floa
     """The rate when every vehicle sends this many frames a second, whether or not that is more than it takes."""
     with Load(measured.broker_port, lambda: measured.service.json("/v1/streams"), vehicles, frames) as load:
         load.steady(fps)
-        time.sleep(WARM_S)
+        time.sleep(_warm_s(vehicles))
         first, cpu_s = load.look(), measured.cpu_s()
         time.sleep(seconds)
         last, cpu_s = load.look(), measured.cpu_s() - cpu_s
     return Rate(last.observed - first.observed, last.at_s - first.at_s, cpu_s)
+
+
+def _warm_s(vehicles: int) -> float:
+    return WARM_S + START_S * max(0, vehicles - READY)
 
 
 def main() -> None:

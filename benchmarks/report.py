@@ -58,14 +58,15 @@ def plots(results: dict[str, Any], folder: Path) -> None:
 
     medians = results["medians"]
     counts = [count for count in (1, 2, 4, 8, 16, 32) if f"pipeline_{count}_cpu_ms" in medians]
-    figure, axes = plt.subplots(figsize=(6, 4))
-    for kind, label in (("pipeline", "saturating"), ("steady", "10 frames/s each")):
-        axes.plot(counts, [medians[f"{kind}_{count}_cpu_ms"] for count in counts], marker="o", label=label)
-    axes.axhline(medians["ceiling_cpu_ms"], linestyle="--", label="decoding and models alone")
-    axes.set(xlabel="vehicles", ylabel="CPU milliseconds a frame", xscale="log", ylim=(0, None))
-    axes.set_xticks(counts, [str(count) for count in counts])
-    axes.legend()
-    figure.savefig(folder / "cost.svg", bbox_inches="tight")
+    if len(counts) > 1:
+        figure, axes = plt.subplots(figsize=(6, 4))
+        for kind, label in (("pipeline", "saturating"), ("steady", "10 frames/s each")):
+            axes.plot(counts, [medians[f"{kind}_{count}_cpu_ms"] for count in counts], marker="o", label=label)
+        axes.axhline(medians["ceiling_cpu_ms"], linestyle="--", label="decoding and models alone")
+        axes.set(xlabel="vehicles", ylabel="CPU milliseconds a frame", xscale="log", ylim=(0, None))
+        axes.set_xticks(counts, [str(count) for count in counts])
+        axes.legend()
+        figure.savefig(folder / "cost.svg", bbox_inches="tight")
     figure, axes = plt.subplots(figsize=(6, 4))
     kinds = list(results["latency_ms"])
     for at, percentile in enumerate(("p50", "p95", "p99")):

@@ -21,7 +21,7 @@ import json
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
@@ -53,13 +53,14 @@ from models.policy import Policy
 from models.profiles import PROFILES, Profile, ProfileName
 from models.scores import CONFIDENCE, EventScore, Match, compare, match, rounded, score, true_events
 from models.senses import Senses
-from models.types import Face, Observation
+from models.types import Detection, Face, Observation
 
 LOWEST_CONFIDENCE: Final = 0.01
 """For mAP50."""
 BATCH: Final = 8
 
 Image = NDArray[np.uint8]
+Detect = Callable[[Sequence[Image]], list[tuple[Detection, ...]]]
 _T = TypeVar("_T")
 
 
@@ -121,7 +122,7 @@ def evaluate(
     together: dict[str, list[Match]] = defaultdict(list)
     for size_px, model in models.items():
         for one in sets:
-            for label, matches in _matches(model, one).items():
+            for label, matches in label_matches(model.detect, one).items():
                 rows.append({"set": one.name, "image_size_px": size_px, "label": label, **asdict(score(matches))})
                 if size_px == sizes_px[0]:
                     together[label] += matches
@@ -142,15 +143,23 @@ def _object_model(weights: Path, size_px: int) -> ObjectModel:
     return ObjectModel(weights=weights, cache=cache, image_size_px=size_px, confidence=LOWEST_CONFIDENCE)
 
 
-def _matches(model: ObjectModel, one: PictureSet) -> dict[str, list[Match]]:
-    """Of every label that the set knows, a match for each picture."""
+def label_matches(detect: Detect, one: PictureSet) -> dict[str, list[Match]]:
+    """Of every label that the set knows, a match for each picture.
+
+    Args:
+        detect: As `ObjectModel.detect`.
+        one: The set.
+
+    Raises:
+        ValueError: A picture cannot be read.
+    """
     labels = sorted({OBJECTS[name] for name in one.classes if name in OBJECTS})
     matches: dict[str, list[Match]] = {label: [] for label in labels}
     if not labels:
         return {}
     for pictures in _batches(one.pictures):
         images = [read_picture(picture.path) for picture in pictures]
-        for picture, image, detections in zip(pictures, images, model.detect(images), strict=True):
+        for picture, image, detections in zip(pictures, images, detect(images), strict=True):
             height, width = image.shape[:2]
             for label in labels:
                 found = [detection for detection in detections if detection.label == label]

@@ -83,8 +83,10 @@ class Models:
         self._face = face
         self._objects = objects
         self._decoders = ThreadPoolExecutor(DECODE_THREADS, thread_name_prefix="decode")
-        # One thread: the models are not meant to be called by several, and use all cores by themselves.
-        self._runner = ThreadPoolExecutor(1, thread_name_prefix="models")
+        # One thread each: they are not meant to be called by several. At the same time, though each uses all cores by
+        # itself: one after the other they leave more of them idle (docs/performance.md).
+        self._face_runner = ThreadPoolExecutor(1, thread_name_prefix="face")
+        self._object_runner = ThreadPoolExecutor(1, thread_name_prefix="objects")
         self._ahead = asyncio.Semaphore(DECODED_BATCHES)
         self._since_s: dict[int, float] = {}  # by thread: when it began what it is doing
         self._failures = 0  # one after the other
@@ -115,7 +117,21 @@ class Models:
         loop = asyncio.get_running_loop()
         decoding = (loop.run_in_executor(self._decoders, self._timed, _decode, jpeg) for jpeg in jpegs)
         pictures = await asyncio.gather(*decoding)
-        return await loop.run_in_executor(self._runner, self._timed, self._run, pictures)
+        readable = [picture[0] for picture in pictures if not isinstance(picture, Unreadable)]
+        seen, found = await asyncio.gather(
+            loop.run_in_executor(self._face_runner, self._timed, self._face.observe, readable),
+            loop.run_in_executor(self._object_runner, self._timed, self._detect, readable),
+        )
+        faces, detections = iter(seen), iter(found)
+        return [
+            picture
+            if isinstance(picture, Unreadable)
+            else Observation(next(detections), next(faces), self._names, picture[1])
+            for picture in pictures
+        ]
+
+    def _detect(self, pictures: Sequence[NDArray[np.uint8]]) -> Sequence[tuple[Detection, ...]]:
+        return self._objects.detect(pictures) if self._objects else [()] * len(pictures)
 
     def _timed(self, work: Callable[[_Given], _Made], given: _Given) -> _Made:
         thread = threading.get_ident()
@@ -124,17 +140,6 @@ class Models:
             return work(given)
         finally:
             del self._since_s[thread]
-
-    def _run(self, pictures: Sequence[Decoded | Unreadable]) -> list[Observation | Unreadable]:
-        readable = [picture[0] for picture in pictures if not isinstance(picture, Unreadable)]
-        faces = iter(self._face.observe(readable))
-        detections = iter(self._objects.detect(readable) if self._objects else [()] * len(readable))
-        return [
-            picture
-            if isinstance(picture, Unreadable)
-            else Observation(next(detections), next(faces), self._names, picture[1])
-            for picture in pictures
-        ]
 
 
 def load_models(config: DetectorConfig) -> tuple[Models, DetectorInfo]:

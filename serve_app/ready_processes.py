@@ -8,6 +8,7 @@ by a call for which Ray has no public function: where it fails, vehicles start a
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import math
 import time
@@ -21,71 +22,66 @@ _log = logging.getLogger(__name__)
 
 READY = 10
 """On each node, some 50 MB each: as many as may well open in one moment."""
-KEPT_S = 600
-"""An unused one lives for so long. Then there are new ones: what else took some of them need not be known."""
 CALM_S = 3.0
 """Without an opening for so long, those that were taken are replaced: before, it would slow the openings."""
+CHECK_S = 60.0
+"""So often without an opening as well: something else may have taken one, or a node have come."""
 PAUSE_S = 1.0
 """Between orders: Ray starts only as many at once as a node has cores, and forgets what is beyond."""
+KEPT_S = 24 * 3600
 TIMEOUT_S = 5.0
+NO_JOB = (b"", b"\xff" * 4)
+"""As Ray writes it: such a process belongs to nobody."""
 
 
 class ReadyProcesses:
     """Keeps them ready on every node of the cluster."""
 
     def __init__(self) -> None:
-        self._taken = 0
-        self._taken_s = 0.0
+        self._taken_s = -math.inf
+        self._due = True
 
     def took(self) -> None:
         """A vehicle was started, on whichever node."""
-        self._taken += 1
         self._taken_s = time.monotonic()
+        self._due = True
 
     async def keep_forever(self) -> None:
-        """Order them, and their replacements."""
+        """Order what is missing, one at a time."""
         try:
-            while True:
-                await self._order(READY)
-                ordered_s = time.monotonic()
-                while time.monotonic() - ordered_s < KEPT_S:
-                    await asyncio.sleep(PAUSE_S)
-                    if self._taken and time.monotonic() - self._taken_s >= CALM_S:
-                        taken, self._taken = self._taken, 0
-                        nodes = await asyncio.to_thread(_nodes)
-                        await self._order(min(READY, math.ceil(taken / len(nodes))))  # vehicles are spread evenly
+            for second in itertools.count():
+                if (self._due or second % CHECK_S == 0) and time.monotonic() - self._taken_s >= CALM_S:
+                    self._due = await asyncio.to_thread(_order_missing)
+                await asyncio.sleep(PAUSE_S)
         except Exception as error:  # noqa: BLE001 - not Ray's public interface: anything may come of it
             _log.warning("no processes are kept ready, vehicles start more slowly: %s", one_line(error))
 
-    async def _order(self, count: int) -> None:
-        """So many on each node."""
-        for _ in range(count):
-            for node in await asyncio.to_thread(_nodes):
-                await asyncio.to_thread(_order_one, node)
-            await asyncio.sleep(PAUSE_S)
 
-
-def _nodes() -> list[dict[str, Any]]:
-    return [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
-
-
-def _order_one(node: dict[str, Any]) -> None:
+def _order_missing() -> bool:
+    """Order one on each node that has too few; whether there was any."""
     # Private: imported only here, where a failure is caught.
     from ray._private.grpc_utils import init_grpc_channel  # noqa: PLC0415
     from ray.core.generated import common_pb2, node_manager_pb2, runtime_environment_pb2  # noqa: PLC0415
     from ray.core.generated.node_manager_pb2_grpc import NodeManagerServiceStub  # noqa: PLC0415
 
-    messages: Any = node_manager_pb2  # generated: their types are not known
-    common: Any = common_pb2
-    environments: Any = runtime_environment_pb2
+    common: Any = common_pb2  # generated: their types are not known
+    messages: Any = node_manager_pb2
     # A process fits actors with the same environment only.
-    environment = ray.get_runtime_context().get_runtime_env_string()  # type: ignore[no-untyped-call]
-    request = messages.PrestartWorkersRequest(
-        language=common.PYTHON,
-        runtime_env_info=environments.RuntimeEnvInfo(serialized_runtime_env=environment),
-        keep_alive_duration_secs=KEPT_S,
-        num_workers=1,
+    environment: Any = runtime_environment_pb2.RuntimeEnvInfo(  # type: ignore[attr-defined]
+        serialized_runtime_env=ray.get_runtime_context().get_runtime_env_string()  # type: ignore[no-untyped-call]
     )
-    with init_grpc_channel(f"{node['NodeManagerAddress']}:{node['NodeManagerPort']}") as channel:
-        stub = NodeManagerServiceStub(channel)  # type: ignore[no-untyped-call]
-        stub.PrestartWorkers(request, timeout=TIMEOUT_S)
+    one_more = messages.PrestartWorkersRequest(
+        language=common.PYTHON, runtime_env_info=environment, keep_alive_duration_secs=KEPT_S, num_workers=1
+    )
+    missing = False
+    for node in ray.nodes():  # type: ignore[no-untyped-call]
+        if not node["Alive"]:
+            continue
+        with init_grpc_channel(f"{node['NodeManagerAddress']}:{node['NodeManagerPort']}") as channel:
+            stub = NodeManagerServiceStub(channel)  # type: ignore[no-untyped-call]
+            workers = stub.GetNodeStats(messages.GetNodeStatsRequest(), timeout=TIMEOUT_S).core_workers_stats
+            free = [one for one in workers if one.worker_type == common.WORKER and one.job_id in NO_JOB]
+            if len(free) < READY:
+                missing = True
+                stub.PrestartWorkers(one_more, timeout=TIMEOUT_S)
+    return missing
