@@ -13,6 +13,7 @@ import threading
 import time
 import uuid
 from base64 import b64decode, b64encode
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -27,7 +28,8 @@ from serve_app.flow import ALERT_INTERVAL_S
 ECHOES_PER_S = 10.0
 DRINK_EVERY_S = ALERT_INTERVAL_S + 1.0
 """A vehicle's same alert is not said more often."""
-WARM_S = 8.0
+WARM_FPS = 2.0
+"""Until the vehicles' processes are there: no backlog may be left of that time."""
 LAST_S = 3.0
 """After the last frame."""
 
@@ -96,19 +98,23 @@ def measure(measured: Measured, calm: bytes, drink: bytes, *, vehicles: int, fps
         client.connect("127.0.0.1", measured.broker_port)
         client.loop_start()
         client.publish("open_stream", str(vehicle), qos=1).wait_for_publish(10)
+    while not measured.settled(vehicles):
+        for vehicle, client in senders.items():
+            client.publish(f"stream/{vehicle}", calm + b"#warm")
+        time.sleep(1 / WARM_FPS)
+    listener.counts = True
     echo = b64encode(calm)
     began_s = time.perf_counter()
-    due = [(began_s + i / vehicles / fps, vehicle) for i, vehicle in enumerate(senders)]
-    drinks = {vehicle: WARM_S + i / vehicles * DRINK_EVERY_S for i, vehicle in enumerate(senders)}
-    number, next_echo_s = 0, began_s
-    while (now_s := time.perf_counter()) - began_s < WARM_S + seconds:
-        listener.counts = now_s - began_s >= WARM_S
-        at_s, vehicle = due.pop(0)
-        time.sleep(max(0.0, at_s - now_s))
+    due = deque((i / vehicles / fps, vehicle) for i, vehicle in enumerate(senders))  # seconds from then
+    drinks = {vehicle: i / vehicles * DRINK_EVERY_S for i, vehicle in enumerate(senders)}
+    number, next_echo_s = 0, 0.0
+    while (at_s := due[0][0]) < seconds:
+        time.sleep(max(0.0, began_s + at_s - time.perf_counter()))
+        _, vehicle = due.popleft()
         due.append((at_s + 1 / fps, vehicle))
         number += 1
         jpeg = calm
-        if at_s - began_s >= drinks[vehicle]:
+        if at_s >= drinks[vehicle]:
             drinks[vehicle] += DRINK_EVERY_S
             jpeg = drink
             listener.sent[f"alert {vehicle}"] = time.perf_counter()
@@ -126,6 +132,7 @@ def measure(measured: Measured, calm: bytes, drink: bytes, *, vehicles: int, fps
         client.loop_stop()
     listener.client.disconnect()
     listener.client.loop_stop()
+    measured.settle()
     listener.latencies.missed = len(listener.sent)
     return listener.latencies
 

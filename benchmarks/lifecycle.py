@@ -18,17 +18,12 @@ import uuid
 from collections.abc import Sequence
 
 import paho.mqtt.client as mqtt
-import psutil
 from paho.mqtt.enums import CallbackAPIVersion
 
 from benchmarks.frames import jpegs
 from benchmarks.service import Measured, service
 from benchmarks.stub import DRINK
-from serve_app.ready_processes import CALM_S, PAUSE_S, READY
-from tests.waiting import eventually
 
-READY_S = CALM_S + READY * (PAUSE_S + 1.5)
-"""Until the processes that earlier vehicles took have been replaced."""
 _BARE = """
 import sys, time, ray
 ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
@@ -66,7 +61,7 @@ def bare_actors_s(count: int) -> float:
 
 def open_s(measured: Measured, count: int, jpeg: bytes) -> float:
     """Seconds until so many vehicles that open at once have all had their first push answered; then they close."""
-    time.sleep(READY_S)
+    measured.settle()
     waiting = {str(uuid.uuid4()) for _ in range(count)}
     vehicles = sorted(waiting)
     done = threading.Event()
@@ -95,8 +90,7 @@ def open_s(measured: Measured, count: int, jpeg: bytes) -> float:
         client.publish("close_stream", vehicle, qos=1).wait_for_publish(10)
     client.disconnect()
     client.loop_stop()
-    if not eventually(lambda: not _actors(measured), 120):
-        raise RuntimeError("the vehicles' actors do not end")
+    measured.settle()
     return seconds
 
 
@@ -112,27 +106,14 @@ def uss_mb(measured: Measured, count: int, frames: Sequence[bytes]) -> float:
         for vehicle in vehicles:
             client.publish(f"stream/{vehicle}", jpeg, qos=1)
         time.sleep(0.1)
-    if not eventually(lambda: len(_actors(measured)) == count, 120):
-        raise RuntimeError(f"{len(_actors(measured))} of {count} vehicles have an actor")
-    time.sleep(3)
-    found = statistics.median(process.memory_full_info().uss / 1e6 for process in _actors(measured))
+    measured.settle(count)
+    found = statistics.median(process.memory_full_info().uss / 1e6 for process in measured.actors())
     for vehicle in vehicles:
         client.publish("close_stream", vehicle, qos=1).wait_for_publish(10)
     client.disconnect()
     client.loop_stop()
-    eventually(lambda: not _actors(measured), 120)
+    measured.settle()
     return float(found)
-
-
-def _actors(measured: Measured) -> list[psutil.Process]:
-    found = []
-    for process in psutil.Process(measured.service.process.pid).children(recursive=True):
-        try:
-            if process.cmdline()[:1] and process.cmdline()[0].startswith("ray::Vehicle"):
-                found.append(process)
-        except (psutil.NoSuchProcess, IndexError):
-            continue
-    return found
 
 
 def main() -> None:

@@ -12,10 +12,10 @@ from typing import Any, Self
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
-LOOK_S = 1.0
+LOOK_S = 0.5
 STEP_S = 0.05
-WAITING_S = 2.5
-"""So much of what is looked at in a second waits in the mailboxes: no look at them finds one empty."""
+WAITING_S = 1.5
+"""So much of what is looked at in a second waits in the mailboxes: no look at them finds one empty, nor one full."""
 LEAST_WAITING = 32
 
 

@@ -16,12 +16,9 @@ from benchmarks.ceiling import Rate
 from benchmarks.frames import jpegs
 from benchmarks.load import Load
 from benchmarks.service import Measured, service
-from serve_app.ready_processes import READY
 
 WARM_S = 6.0
 """Until the models are warm and the load has found the rate."""
-START_S = 0.6
-"""Of each vehicle's process beyond those that are ready."""
 STUB = "benchmarks.stub:build"
 
 
@@ -38,10 +35,13 @@ def saturated(measured: Measured, vehicles: int, frames: Sequence[bytes], second
         RuntimeError: Frames were dropped.
     """
     with Load(measured.broker_port, lambda: measured.service.json("/v1/streams"), vehicles, frames) as load:
-        load.saturate(_warm_s(vehicles))
+        load.saturate(WARM_S)
+        while not measured.settled(vehicles):
+            load.saturate(1.0)
         cpu_s = measured.cpu_s()
         first, last = load.saturate(seconds)
         cpu_s = measured.cpu_s() - cpu_s
+    measured.settle()
     if last.dropped:
         raise RuntimeError(f"{last.dropped} frames were dropped under a load that should fit")
     return Rate(last.observed - first.observed, last.at_s - first.at_s, cpu_s)
@@ -51,15 +51,13 @@ def steady(measured: Measured, vehicles: int, frames: Sequence[bytes], fps: floa
     """The rate when every vehicle sends this many frames a second, whether or not that is more than it takes."""
     with Load(measured.broker_port, lambda: measured.service.json("/v1/streams"), vehicles, frames) as load:
         load.steady(fps)
-        time.sleep(_warm_s(vehicles))
+        time.sleep(WARM_S)
+        measured.settle(vehicles)
         first, cpu_s = load.look(), measured.cpu_s()
         time.sleep(seconds)
         last, cpu_s = load.look(), measured.cpu_s() - cpu_s
+    measured.settle()
     return Rate(last.observed - first.observed, last.at_s - first.at_s, cpu_s)
-
-
-def _warm_s(vehicles: int) -> float:
-    return WARM_S + START_S * max(0, vehicles - READY)
 
 
 def main() -> None:

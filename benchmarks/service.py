@@ -11,12 +11,16 @@ from pathlib import Path
 import psutil
 import yaml
 
+from serve_app.ready_processes import READY
 from serve_app.run import CONFIG
 from tests.serve.service import Service, running
 from tests.servers import mosquitto
+from tests.waiting import eventually
 
 MAILBOX_FRAMES = 4000
 """More than ever wait: full mailboxes drop, and what is dropped costs as well."""
+
+SETTLE_S = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +34,46 @@ class Measured:
 
     service: Service
     broker_port: int
+
+    def settle(self, vehicles: int = 0) -> None:
+        """Wait until so many actors are there and the processes that they took have been replaced.
+
+        Raises:
+            RuntimeError: It took over two minutes.
+        """
+        if not eventually(lambda: self.settled(vehicles), SETTLE_S):
+            raise RuntimeError(f"{len(self.actors())} vehicles after {SETTLE_S:.0f} s, not {vehicles}")
+
+    def settled(self, vehicles: int = 0) -> bool:
+        """Whether it is so."""
+        return len(self.actors()) == vehicles and len(self._processes("ray::IDLE")) >= READY
+
+    def actors(self) -> list[psutil.Process]:
+        """The vehicles' processes."""
+        return self._processes("ray::Vehicle")
+
+    def _processes(self, title: str) -> list[psutil.Process]:
+        found = []
+        for process in psutil.Process(self.service.process.pid).children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess, IndexError):
+                if process.cmdline()[0].startswith(title):
+                    found.append(process)
+        return found
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """All processes stand still: even idle ones wake up some thousand times a second, at a baseline's cost."""
+        top = psutil.Process(self.service.process.pid)
+        processes = [top, *top.children(recursive=True)]
+        for process in processes:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.suspend()
+        try:
+            yield
+        finally:
+            for process in processes:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.resume()
 
     def cpu_s(self) -> float:
         """CPU seconds that all processes of the service have had, Ray's included; broker and load are none of them."""

@@ -38,23 +38,22 @@ class FaceModel:
     Args:
         pack: Which models, and which numbers belong to them.
         folder: Holds `pack.files`.
-        threads: Threads that the models may use together; 0: as many as OpenVINO thinks right.
 
     Raises:
         FileNotFoundError: A file of the pack is not in the folder.
     """
 
-    def __init__(self, *, pack: FacePack, folder: Path, threads: int = 0) -> None:
+    def __init__(self, *, pack: FacePack, folder: Path) -> None:
         missing = [name for name in pack.files if not (folder / name).is_file()]
         if missing:
             raise FileNotFoundError(f"face models {pack.name}: no {', '.join(missing)} in {folder}")
         self.pack = pack
         with _unpacked(pack, folder) as models:
-            self._detector = _Network(Path(models, pack.detector), threads=threads)
-            self._mesh = _Network(Path(models, pack.mesh), threads=threads)
-            self._eyes = _Network(Path(models, pack.eyes), threads=threads) if pack.eyes else None
+            self._detector = _Network(Path(models, pack.detector))
+            self._mesh = _Network(Path(models, pack.mesh))
+            self._eyes = _Network(Path(models, pack.eyes)) if pack.eyes else None
             blendshapes = pack.blendshapes
-            self._blendshapes = _Network(Path(models, blendshapes), threads=threads) if blendshapes else None
+            self._blendshapes = _Network(Path(models, blendshapes)) if blendshapes else None
 
     def observe(self, images: Sequence[NDArray[np.uint8]]) -> list[Face | None]:
         """Measure the driver's face in each picture.
@@ -216,7 +215,7 @@ class _Network:
     no change to the reshapes to batch 1 inside these files, and gives a picture the same result beside any others.
     """
 
-    def __init__(self, path: Path, *, threads: int) -> None:
+    def __init__(self, path: Path) -> None:
         import openvino as ov  # noqa: PLC0415 - heavy
 
         core = ov.Core()
@@ -224,9 +223,12 @@ class _Network:
         shape = [1, *[side.get_length() for side in list(model.input(0).partial_shape)[1:]]]
         model.reshape(shape)
         self.size_px: int = shape[1]
-        config: dict[str, Any] = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": "f32"}
-        if threads:
-            config["INFERENCE_NUM_THREADS"] = threads
+        config: dict[str, Any] = {
+            "PERFORMANCE_HINT": "THROUGHPUT",
+            "INFERENCE_PRECISION_HINT": "f32",
+            # A thread held to its core waits there for whoever else runs on it, and the others spin meanwhile.
+            "ENABLE_CPU_PINNING": False,
+        }
         compiled = core.compile_model(model, "CPU", config)
         self._outputs = range(len(compiled.outputs))
         self._queue = ov.AsyncInferQueue(compiled)

@@ -55,7 +55,7 @@ def refusal(payload: bytes, limits: FrameLimits) -> Refusal | None:
             if pixels > limits.max_pixels:
                 return "too_many_pixels"
         if marker == _SCAN and pixels:
-            if payload.find(_END, end) < 0:
+            if payload.rfind(_END, end) < 0:  # from behind, where it is
                 return "truncated"
             return "too_many_scans" if payload.count(_SCAN_START, end) >= _MAX_SCANS else None
     # The segments end before the picture begins: cut inside its header, or it never was a JPEG.

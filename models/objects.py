@@ -59,15 +59,13 @@ class ObjectModel:
         image_size_px: Longer side that pictures are scaled to, rounded up to a multiple of 32. Exports with a fixed
             size keep theirs.
         confidence: 0..1; detections below it are dropped.
-        threads: Threads of OpenVINO; 0 leaves it at one per core that the process may use. Without effect on CUDA
-            and on an `.onnx`.
 
     Raises:
         FileNotFoundError: There is nothing at `weights`.
         ValueError: What is there is no detection model, or one that knows none of `LABELS`.
     """
 
-    def __init__(self, *, weights: Path, cache: Path, image_size_px: int, confidence: float, threads: int = 0) -> None:
+    def __init__(self, *, weights: Path, cache: Path, image_size_px: int, confidence: float) -> None:
         if not weights.exists():
             raise FileNotFoundError(f"object model {weights}: there is no such file or folder")
         if not (any(weights.glob("*.xml")) if weights.is_dir() else weights.suffix in {".pt", ".onnx", ".engine"}):
@@ -85,7 +83,6 @@ class ObjectModel:
                 cache=cache,
                 image_size_px=image_size_px,
                 confidence=confidence,
-                threads=threads,
             )
         except OSError:
             raise  # the disk's fault, not the model's
@@ -118,7 +115,7 @@ class ObjectModel:
         return found
 
 
-def _load(weights: Path, *, sha256: str, cache: Path, image_size_px: int, confidence: float, threads: int) -> Any:
+def _load(weights: Path, *, sha256: str, cache: Path, image_size_px: int, confidence: float) -> Any:
     """The predictor of Ultralytics, warm, that answers with the classes in `LABELS` only."""
     import torch  # noqa: PLC0415 - heavy
     from ultralytics.models import YOLO  # noqa: PLC0415 - heavy
@@ -144,8 +141,8 @@ def _load(weights: Path, *, sha256: str, cache: Path, image_size_px: int, confid
     wanted = sorted(_labels(loaded.names))
     if not wanted:
         raise ValueError(f"none of its {len(loaded.names)} classes is one of {', '.join(LABELS)}")
-    if threads > 0 and loaded.format == "openvino":
-        _limit_threads(loaded.backend, weights, threads)
+    if loaded.format == "openvino":
+        _let_threads_move(loaded.backend, weights)
     model.predict([blank], **options, classes=wanted)
     return model.predictor
 
@@ -206,10 +203,10 @@ def _check_task(task: str | None) -> None:
         raise ValueError(f"it was made to {task}, expected one made to detect")
 
 
-def _limit_threads(backend: Any, folder: Path, threads: int) -> None:
-    """Compile anew with a limit, for which Ultralytics has no option."""
+def _let_threads_move(backend: Any, folder: Path) -> None:
+    """Compile anew without holding threads to cores, for which Ultralytics has no option; see `models.face`."""
     if backend.ov_compiled_model.get_property("EXECUTION_DEVICES") == ["CPU"]:
-        backend.compile_model.keywords["config"]["INFERENCE_NUM_THREADS"] = threads
+        backend.compile_model.keywords["config"]["ENABLE_CPU_PINNING"] = False
         backend.ov_compiled_model = backend.compile_model(str(next(folder.glob("*.xml"))))
 
 

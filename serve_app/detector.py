@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -34,6 +35,8 @@ DECODED_BATCHES = 2
 """One that the models work on and one ahead of them: sixteen pictures of 16 megapixels are 800 MB."""
 STUCK_AFTER_S = 30.0
 """For one picture's decoding, or one batch in the models."""
+YIELDING = 10
+"""Of Unix's niceness: the models take all cores there are; relays, pushes and journals need little and go first."""
 BROKEN_AFTER = 10
 """Batches that failed one after the other; more than the Gateway tries a lone frame that is to blame itself."""
 
@@ -118,10 +121,10 @@ class Models:
         decoding = (loop.run_in_executor(self._decoders, self._timed, _decode, jpeg) for jpeg in jpegs)
         pictures = await asyncio.gather(*decoding)
         readable = [picture[0] for picture in pictures if not isinstance(picture, Unreadable)]
-        seen, found = await asyncio.gather(
-            loop.run_in_executor(self._face_runner, self._timed, self._face.observe, readable),
-            loop.run_in_executor(self._object_runner, self._timed, self._detect, readable),
-        )
+        facing = loop.run_in_executor(self._face_runner, self._timed, self._face.observe, readable)
+        detecting = loop.run_in_executor(self._object_runner, self._timed, self._detect, readable)
+        await asyncio.wait((facing, detecting))  # for both, also where one fails: the other still holds the pictures
+        seen, found = facing.result(), detecting.result()
         faces, detections = iter(seen), iter(found)
         return [
             picture
@@ -202,6 +205,7 @@ class Detector:
         from serve_app.settings import process_settings  # noqa: PLC0415
 
         keep_to_loopback()
+        os.nice(YIELDING)
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
         settings = process_settings()
         self._models, self._info = load_models(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import json
 import logging
 import time
 import uuid
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -37,6 +38,8 @@ TICK_S = 1.0
 REPLICAS_TICKS = 3
 """Between two looks at their number: Serve's answer is long, and costs 20 ms."""
 REPLICAS_TIMEOUT_S = 5.0
+GROW_S = 0.5
+"""A batch under way for so long holds up no other any more."""
 HEARTBEAT_S = 5.0
 """An open trip without frames is pushed to as often, so that its actor knows the Gateway is there."""
 HANDED_ON = 2000
@@ -158,7 +161,8 @@ class Flow:
         self._arrived: deque[Item] = deque()  # from the MQTT thread, not yet in the mailboxes
         self._called = False  # the loop has been told of them
         self._replicas = 0
-        self._in_flight = 0
+        self._in_flight: dict[int, float] = {}  # batches by their number, and since when
+        self._batches = itertools.count()
         self._work: set[asyncio.Task[None]] = set()
         self._fault: BaseException | None = None
         # The one way from the MQTT thread onto the loop: it keeps the order.
@@ -227,7 +231,7 @@ class Flow:
         self._handing_over = True
         for _ in range(round(patience_s / HAND_OVER_POLL_S)):
             await asyncio.sleep(HAND_OVER_POLL_S)
-            if not self._scheduler.vehicles:
+            if not self._scheduler.vehicles and not self._arrived:
                 return
         _log.error(
             "%d vehicles could not be brought what waits for them; the next Gateway takes over",
@@ -292,27 +296,37 @@ class Flow:
 
     def _offer_arrived(self) -> None:
         self._called = False  # before the look: what comes after that is told anew
-        try:
-            for _ in range(len(self._arrived)):
-                item = self._arrived.popleft()
+        for _ in range(len(self._arrived)):
+            item = self._arrived.popleft()
+            with self._faults_noted():
                 if item.frame is None and item.closed_by is None:
                     self._register(item.trip.vehicle)
                 self._count(self._scheduler.offer(item))
+        with self._faults_noted():
             self._pump()
-        except Exception as error:  # the loop would log it and go on, one frame short and nobody the wiser
+
+    @contextlib.contextmanager
+    def _faults_noted(self) -> Iterator[None]:
+        """The loop would log it and go on, one frame short and nobody the wiser; what comes behind that is not lost."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - any is our fault
+            _log.exception("taking what came failed")
             self._fault = error
-            raise
 
     def _pump(self) -> None:
         """Start every batch and every push that may start now."""
         replicas = max(1, self._replicas)
-        while (room := replicas * self._config.batches_per_replica - self._in_flight) > 0:
-            # Beyond one a Detector a small batch would only wait there; here it can still grow.
-            batch = self._scheduler.next_batch(room, only_full=self._in_flight >= replicas)
+        while (room := replicas * self._config.batches_per_replica - len(self._in_flight)) > 0:
+            # Beyond one a Detector a small batch would only wait there; here it can still grow, unless that one hangs.
+            busy = len(self._in_flight) >= replicas
+            only_full = busy and time.monotonic() - min(self._in_flight.values()) < GROW_S
+            batch = self._scheduler.next_batch(room, only_full=only_full)
             if batch is None:
                 break
-            self._in_flight += 1
-            self._start(self._detect(batch), f"detect {len(batch.jpegs)}")
+            number = next(self._batches)
+            self._in_flight[number] = time.monotonic()
+            self._start(self._detect(number, batch), f"detect {len(batch.jpegs)}")
         for vehicle, push in list(self._scheduler.pushes()):
             self._start(self._push(vehicle, push), f"push {vehicle}")
 
@@ -327,7 +341,7 @@ class Flow:
             _log.error("%s failed", task.get_name(), exc_info=error)
             self._fault = error
 
-    async def _detect(self, batch: Batch) -> None:
+    async def _detect(self, number: int, batch: Batch) -> None:
         jpegs = batch.jpegs
         try:
             async with asyncio.timeout(DETECT_TIMEOUT_S):
@@ -345,7 +359,7 @@ class Flow:
         else:
             self._count(self._scheduler.observed(batch, answers))
         finally:
-            self._in_flight -= 1
+            del self._in_flight[number]
         self._pump()
 
     def _may_blame(self, error: Exception) -> bool:

@@ -104,9 +104,9 @@ class Gateway:
         )
         await self._recovery.adopt()
         self._flow.start()
+        self._keeping = asyncio.get_running_loop().create_task(processes.keep_forever(), name="ready processes")
         self._sweeping = asyncio.get_running_loop().create_task(self._recovery.sweep_forever(), name="recovery")
         self._mqtt.start()
-        self._keeping = asyncio.get_running_loop().create_task(processes.keep_forever(), name="ready processes")
 
     async def __del__(self) -> None:
         """Serve awaits it when another replica takes this one's place: its trips go on there."""

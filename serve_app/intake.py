@@ -6,10 +6,11 @@ import logging
 import threading
 import time
 import uuid
-from base64 import b64encode
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+
+from pybase64 import b64encode
 
 from models.jpeg import FrameLimits, refusal
 from models.once_per import OncePer

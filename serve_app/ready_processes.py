@@ -17,6 +17,7 @@ from typing import Any
 import ray
 
 from models.errors import one_line
+from models.once_per import OncePer
 
 _log = logging.getLogger(__name__)
 
@@ -26,10 +27,13 @@ CALM_S = 3.0
 """Without an opening for so long, those that were taken are replaced: before, it would slow the openings."""
 CHECK_S = 60.0
 """So often without an opening as well: something else may have taken one, or a node have come."""
-PAUSE_S = 1.0
-"""Between orders: Ray starts only as many at once as a node has cores, and forgets what is beyond."""
-KEPT_S = 24 * 3600
+PAUSE_S = 2.0
+"""Between orders: Ray starts only as many at once as a node has cores, and forgets what is beyond. Each start takes
+1.2 s of CPU, which the vehicles that have just opened want as well."""
+KEPT_S = 3600
+"""So long one waits, also after the service has ended; then it is ordered anew."""
 TIMEOUT_S = 5.0
+LOG_INTERVAL_S = 3600.0
 NO_JOB = (b"", b"\xff" * 4)
 """As Ray writes it: such a process belongs to nobody."""
 
@@ -40,6 +44,7 @@ class ReadyProcesses:
     def __init__(self) -> None:
         self._taken_s = -math.inf
         self._due = True
+        self._logged = OncePer(LOG_INTERVAL_S)
 
     def took(self) -> None:
         """A vehicle was started, on whichever node."""
@@ -47,18 +52,30 @@ class ReadyProcesses:
         self._due = True
 
     async def keep_forever(self) -> None:
-        """Order what is missing, one at a time."""
+        """Order what is missing, one at a time on each node."""
+        for turn in itertools.count():
+            often = turn % round(CHECK_S / PAUSE_S) == 0
+            if (self._due or often) and time.monotonic() - self._taken_s >= CALM_S:
+                self._due = False  # before the look: what is taken meanwhile is missing again
+                self._due |= await self._order()
+            await asyncio.sleep(PAUSE_S)
+
+    async def _order(self) -> bool:
+        """Order one on each node that has too few; whether there was any."""
         try:
-            for second in itertools.count():
-                if (self._due or second % CHECK_S == 0) and time.monotonic() - self._taken_s >= CALM_S:
-                    self._due = await asyncio.to_thread(_order_missing)
-                await asyncio.sleep(PAUSE_S)
-        except Exception as error:  # noqa: BLE001 - not Ray's public interface: anything may come of it
-            _log.warning("no processes are kept ready, vehicles start more slowly: %s", one_line(error))
+            nodes = [node for node in await asyncio.to_thread(ray.nodes) if node["Alive"]]
+            orders = (asyncio.to_thread(_order_missing, node) for node in nodes)
+            answers = await asyncio.gather(*orders, return_exceptions=True)
+        except Exception as error:  # noqa: BLE001 - Ray's head is away
+            answers = [error]
+        for answer in answers:  # not Ray's public interface: anything may come of it
+            if isinstance(answer, BaseException) and self._logged.due(type(answer).__name__, time.monotonic()):
+                _log.warning("processes are not kept ready, vehicles start more slowly: %s", one_line(answer))
+        return any(answer is True for answer in answers)
 
 
-def _order_missing() -> bool:
-    """Order one on each node that has too few; whether there was any."""
+def _order_missing(node: dict[str, Any]) -> bool:
+    """Order one there if there are too few; whether there are."""
     # Private: imported only here, where a failure is caught.
     from ray._private.grpc_utils import init_grpc_channel  # noqa: PLC0415
     from ray.core.generated import common_pb2, node_manager_pb2, runtime_environment_pb2  # noqa: PLC0415
@@ -73,15 +90,11 @@ def _order_missing() -> bool:
     one_more = messages.PrestartWorkersRequest(
         language=common.PYTHON, runtime_env_info=environment, keep_alive_duration_secs=KEPT_S, num_workers=1
     )
-    missing = False
-    for node in ray.nodes():  # type: ignore[no-untyped-call]
-        if not node["Alive"]:
-            continue
-        with init_grpc_channel(f"{node['NodeManagerAddress']}:{node['NodeManagerPort']}") as channel:
-            stub = NodeManagerServiceStub(channel)  # type: ignore[no-untyped-call]
-            workers = stub.GetNodeStats(messages.GetNodeStatsRequest(), timeout=TIMEOUT_S).core_workers_stats
-            free = [one for one in workers if one.worker_type == common.WORKER and one.job_id in NO_JOB]
-            if len(free) < READY:
-                missing = True
-                stub.PrestartWorkers(one_more, timeout=TIMEOUT_S)
-    return missing
+    with init_grpc_channel(f"{node['NodeManagerAddress']}:{node['NodeManagerPort']}") as channel:
+        stub = NodeManagerServiceStub(channel)  # type: ignore[no-untyped-call]
+        workers = stub.GetNodeStats(messages.GetNodeStatsRequest(), timeout=TIMEOUT_S).core_workers_stats
+        free = [one for one in workers if one.worker_type == common.WORKER and one.job_id in NO_JOB]
+        if len(free) >= READY:
+            return False
+        stub.PrestartWorkers(one_more, timeout=TIMEOUT_S)
+        return True

@@ -131,9 +131,12 @@ def environment(settings: Settings) -> Mapping[str, str]:
         "RAY_maximum_gcs_destroyed_actor_cached_count": "100",
         "RAY_maximum_gcs_dead_worker_cached_count": "100",
         "RAY_task_events_report_interval_ms": "0",
-        # What Ray and Serve do ten times a second for themselves costs a third of a core (docs/performance.md).
+        # What Serve does ten times a second for itself is a tenth of a core (docs/performance.md).
         "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.5",
         "RAY_SERVE_METRICS_EXPORT_INTERVAL_MS": "1000",
+        # One event loop in a replica, not three: each call would pass through all of them. Nothing of ours holds it up.
+        "RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP": "0",
+        "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",
         "GRPC_VERBOSITY": "ERROR",  # else a line for every child that a process with gRPC threads starts
         # Everything of a Ray on one machine listens on loopback only (docs/adr/0003).
         **({} if os.environ.get("RAY_ADDRESS") else {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}),

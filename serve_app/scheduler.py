@@ -187,8 +187,8 @@ class Scheduler:
     def next_batch(self, room: int = 1, *, only_full: bool = False) -> Batch | None:
         """The frames to detect next, of each vehicle in turn as many as are its share, until the batch is full.
 
-        A vehicle is in at most one batch at a time, so its order holds; with a share of all that may start now, few
-        vehicles do not crowd into one batch while the Detector waits for the next. A batch that failed comes back
+        A vehicle is in at most one batch at a time, so its order holds. Its share is of all the batches that may start
+        now: few vehicles do not crowd into one while the Detector waits for the next. A batch that failed comes back
         first and alone: a frame that kills a replica takes every batch there with it, and those may not be blamed
         for it.
 
@@ -203,7 +203,7 @@ class Scheduler:
             self._out += 1
             return self._retries.popleft()
         able = [v for v in self._turn if self._may_detect(self._lanes[v])]
-        if only_full and sum(self._lanes[v].mailbox.frames for v in able) < self._max_batch_size:
+        if only_full and sum(_takeable(self._lanes[v]) for v in able) < self._max_batch_size:
             return None
         items: dict[uuid.UUID, list[Item]] = {}
         taken = 0
@@ -365,6 +365,10 @@ class Scheduler:
         lone = sum(item.frame is not None for items in kept.values() for item in items) == 1
         # A lone frame is blamed only for what it does alone; a smaller crowd that kills once more is halved at once.
         return Batch(kept, deaths=0 if lone else DEATHS_ALLOWED - 1, failures=0 if lone else FAILURES_ALLOWED - 1)
+
+
+def _takeable(lane: _Lane) -> int:
+    return min(lane.mailbox.frames, PUSH_FRAMES - lane.ahead.frames)
 
 
 def _drop_oldest(lane: _Lane) -> Dropped:

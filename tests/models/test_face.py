@@ -48,7 +48,7 @@ def model(request: pytest.FixtureRequest) -> FaceModel:
     missing = [file for file in PACKS[name].files if not (MODELS / file).is_file()]
     if missing:
         pytest.skip(f"no {', '.join(missing)} in {MODELS}")
-    return FaceModel(pack=PACKS[name], folder=MODELS, threads=2)
+    return FaceModel(pack=PACKS[name], folder=MODELS)
 
 
 @pytest.fixture

@@ -119,12 +119,13 @@ def test_what_a_killed_export_left_is_removed_and_another_size_is_another_export
 
 
 @needs_shared
-def test_an_openvino_folder_is_run_as_it_is_and_its_threads_can_be_limited(model: ObjectModel, cache: Path) -> None:
+def test_an_openvino_folder_is_run_as_it_is_and_its_threads_may_move(model: ObjectModel, cache: Path) -> None:
     (name,) = exports(cache)
-    limited = model_of(cache / name, cache, threads=1)
-    compiled = limited._predictor.model.backend.ov_compiled_model  # noqa: SLF001 - where the limit shows
-    assert compiled.get_property("INFERENCE_NUM_THREADS") == 1
-    assert_same(limited.detect([picture(COFFEE)])[0], model.detect([picture(COFFEE)])[0])
+    same = model_of(cache / name, cache)
+    for one in (model, same):
+        compiled = one._predictor.model.backend.ov_compiled_model  # noqa: SLF001 - where it shows
+        assert compiled.get_property("ENABLE_CPU_PINNING") is False
+    assert_same(same.detect([picture(COFFEE)])[0], model.detect([picture(COFFEE)])[0])
 
 
 @needs_shared

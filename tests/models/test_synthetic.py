@@ -53,7 +53,7 @@ def pack(request: pytest.FixtureRequest, model_files: Path) -> FacePack:
 
 @pytest.fixture(scope="module")
 def faces(pack: FacePack, images: list[Image], model_files: Path) -> list[Face | None]:
-    return FaceModel(pack=pack, folder=model_files, threads=2).observe(images)
+    return FaceModel(pack=pack, folder=model_files).observe(images)
 
 
 def seconds(frame: int) -> float:
@@ -120,7 +120,7 @@ def test_a_condition_is_not_measured_for_a_second_elsewhere(
 
 
 def test_the_cup_is_found_where_it_is_shown_and_nothing_elsewhere(images: list[Image], tmp_path: Path) -> None:
-    model = ObjectModel(weights=OWN_WEIGHTS, cache=tmp_path, image_size_px=320, confidence=0.25, threads=2)
+    model = ObjectModel(weights=OWN_WEIGHTS, cache=tmp_path, image_size_px=320, confidence=0.25)
     found = [bool(detections) for detections in model.detect(images)]
     assert np.mean([found[i] for i in inside("cup")]) >= 0.9
     assert not any(found[i] for i in outside("cup", len(images)))

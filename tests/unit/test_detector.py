@@ -74,6 +74,22 @@ def test_no_more_batches_are_decoded_than_the_models_can_be_fed_with(monkeypatch
     asyncio.run(story())
 
 
+def test_a_batch_whose_one_stage_fails_counts_until_the_other_is_done_with_its_pictures() -> None:
+    go_on = threading.Event()
+    slow = Stages()
+    slow.detect = lambda _: go_on.wait()  # type: ignore[assignment,method-assign,return-value]
+
+    async def story() -> None:
+        call = asyncio.create_task(Models(Stages(_fail), slow).observe([jpeg(8, 8)]))
+        await asyncio.sleep(0.05)
+        assert not call.done()
+        go_on.set()
+        with pytest.raises(OSError, match="device is lost"):
+            await call
+
+    asyncio.run(story())
+
+
 @pytest.mark.parametrize("where", ["decoder", "models"])
 def test_a_hang_is_seen_wherever_it_is(monkeypatch: pytest.MonkeyPatch, where: str) -> None:
     clock, entered, go_on = FakeClock(), threading.Event(), threading.Event()

@@ -24,7 +24,7 @@ from models.jpeg import FrameLimits
 from models.types import Observation, Trip, Unreadable
 from serve_app import flow as flow_module
 from serve_app.flow import ALERT_INTERVAL_S, HEARTBEAT_S, SEQ_GAP, Flow, FlowConfig
-from serve_app.scheduler import Dropped, Push
+from serve_app.scheduler import Dropped, Item, Push
 from tests.builders import CLOSED, TINY_JPEG, make_event, observation, trip, vehicle_id
 from tests.fakes.clock import FakeClock
 from tests.fakes.flow import FakeBroker, FakeDetectors, FakeNotes, FakeVehicles
@@ -847,22 +847,47 @@ def test_a_loop_that_stands_still_is_handed_so_many_frames_and_no_more(
     run(story)
 
 
-def test_a_fault_between_the_mqtt_thread_and_the_mailboxes_is_seen_by_the_health_check(
+def test_a_fault_between_the_mqtt_thread_and_the_mailboxes_is_seen_by_the_health_check_and_costs_no_other_frame(
     clock: FakeClock, tmp_path: Path
 ) -> None:
     async def whole() -> None:
         w = World(clock, tmp_path)
+        offer = w.flow._scheduler.offer  # noqa: SLF001 - nothing else can
 
-        def broken(_item: object) -> None:
-            raise ValueError("a fault of ours")
+        def broken(item: Item) -> list[Dropped]:
+            if item.frame and item.frame.seq == 1:
+                raise ValueError("a fault of ours")
+            return offer(item)
 
-        w.flow._scheduler.offer = broken  # type: ignore[assignment,method-assign]  # noqa: SLF001 - nothing else can
+        w.flow._scheduler.offer = broken  # type: ignore[method-assign]  # noqa: SLF001
         w.open()
-        await settle()
+        for number in range(4):
+            w.frame(number)
+        await until(lambda: w.seqs() == [0, 2, 3])
         with pytest.raises(RuntimeError, match="flow"):
             w.flow.check()
 
     asyncio.run(whole())
+
+
+def test_a_batch_that_hangs_holds_up_no_other(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flow_module, "TICK_S", 0.01)
+
+    async def story(w: World) -> None:
+        w.detectors.free.clear()
+        for vehicle in (A, B):
+            w.open(vehicle)
+        w.frame(0, A)
+        await until(lambda: len(w.detectors.calls) == 1)
+        w.frame(0, B)
+        await settle()
+        assert len(w.detectors.calls) == 1, "it might grow"
+        w.clock.now_s += flow_module.GROW_S
+        w.frame(1, B)
+        await until(lambda: len(w.detectors.calls) == 2)
+        w.detectors.free.set()
+
+    run(story)
 
 
 def test_pictures_that_were_not_kept_are_counted_and_said(run: Run) -> None:

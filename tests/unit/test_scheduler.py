@@ -142,6 +142,14 @@ def test_a_batch_that_must_be_full_waits_for_its_frames() -> None:
     assert batch is not None and len(batch.jpegs) == 4
 
 
+def test_frames_that_may_not_be_taken_yet_fill_no_batch() -> None:
+    s = scheduler(max_batch_size=PUSH_FRAMES - 2)
+    offer(s, [item(1, seq) for seq in range(100)])
+    observe(s, some_batch(s))  # and nobody pushes them
+    assert s.next_batch(only_full=True) is None
+    assert len(some_batch(s).jpegs) == 2
+
+
 def test_a_vehicle_is_in_one_batch_at_a_time() -> None:
     s = scheduler(max_batch_size=4)
     offer(s, [item(1, seq) for seq in range(10)])
