@@ -31,7 +31,7 @@ RESULTS = Path(__file__).parent / "results"
 VEHICLES = (1, 2, 4, 8, 16, 32)
 SECONDS = 6.0
 """Of each measurement, warming up not counted."""
-LATENCY_S = 24.0
+LATENCY_S = 18.0
 FPS = 10.0
 CALM_FPS = 4.0
 """At which eight vehicles are no more than two cores can take."""

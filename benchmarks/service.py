@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import signal
+import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -93,6 +95,7 @@ def service(*, import_path: str | None = None) -> Iterator[Measured]:
     Args:
         import_path: Of the application, in place of the real one.
     """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # else it would live on, and slow the next benchmark
     with tempfile.TemporaryDirectory(prefix="dms-bench-") as folder, mosquitto() as broker:
         config = yaml.safe_load(CONFIG.read_text())
         if import_path:

@@ -98,14 +98,14 @@ def _make(arguments: argparse.Namespace) -> dict[str, float]:
     work: Path = arguments.work.absolute()
     keep_quiet(work)
     described, run = work / "dataset" / "data.yaml", work / "run"
-    last, done = run / "weights" / "last.pt", run / "done"
+    last = run / "weights" / "last.pt"
     if not arguments.resume:
         for folder in (described.parent, run):
             shutil.rmtree(folder, ignore_errors=True)
     teacher = checkpoint(arguments.base)
     if not described.is_file():
         make_dataset(arguments.data, teacher, described, arguments.drinks)
-    if not done.is_file():
+    if not is_over(last):
         resumed = last.is_file()
         model = checkpoint(last if resumed else arguments.base)
         if is_folded(model.model):
@@ -129,11 +129,15 @@ def _make(arguments: argparse.Namespace) -> dict[str, float]:
                 workers=min(8, os.cpu_count() or 1),
                 **OPTIONS,
             )
-        done.touch()
     model = checkpoint(last)
     shifts = _balance(model, teacher, described)
     _save(model, arguments.out)
     return shifts
+
+
+def is_over(last: Path) -> bool:
+    """Whether the training of this checkpoint has ended: Ultralytics then takes out what it needs to go on."""
+    return last.is_file() and checkpoint(last).ckpt.get("optimizer") is None
 
 
 def _teach(trainer: Any, *, teacher: Any) -> None:
@@ -332,19 +336,25 @@ def _spoilt(image: Image, rng: np.random.Generator) -> Image:
 
 
 def _balance(model: Any, teacher: Any, described: Path) -> dict[str, float]:
-    """Shift the scores; by how much, in logits."""
+    """Shift the scores; by how much, in logits. Those of a label that is never found stay as they are."""
     found = model.val(data=str(described), imgsz=IMAGE_SIZE_PX, plots=False, verbose=False).box
     shifts: dict[str, float] = {}
     for label, number in TAUGHT.items():
+        shifts[label] = 0.0
+        if number not in found.ap_class_index:
+            continue
         at = list(found.ap_class_index).index(number)
         precision, recall = found.p_curve[at], found.r_curve[at]
+        if not recall.any():
+            continue
         good = precision >= min(PRECISION, precision[recall > 0].max())
         best = float(found.px[int(np.argmax(np.where(good, found.f1_curve[at], -1.0)))])
         shifts[label] = _shift(model, [number], best)
     pictures = [path for split in ("train", "valid") for path in (described.parent / split / "images").glob("*-0.jpg")]
     often = sum(score >= CONFIDENCE for score in _drinks(teacher, pictures))
     scores = sorted(_drinks(model, pictures), reverse=True)
-    shifts["drinks"] = _shift(model, [NAMES.index(name) for name in DRINKS], scores[often - 1]) if often else 0.0
+    least = scores[often - 1] if often else 0.0
+    shifts["drinks"] = _shift(model, [NAMES.index(name) for name in DRINKS], least) if least else 0.0
     return shifts
 
 

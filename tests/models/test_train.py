@@ -1,4 +1,4 @@
-"""What training does before its runs, and the loss that they minimise."""
+"""What training does before its run, and the loss that it minimises."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import yaml
 from models.distillation import DistilledLoss
 from models.objects import OWN_WEIGHTS, checkpoint, keep_quiet
 from models.picture import read_picture
-from models.train import DRINKS, NAMES, make_dataset, unturned
+from models.train import DRINKS, NAMES, is_over, make_dataset, unturned
 
 CUP_BGR = (0, 200, 0)
 GREY = 60
@@ -51,6 +51,17 @@ def sets(tmp_path: Path) -> Path:
     (tmp_path / "drinks").mkdir()
     cv2.imwrite(str(tmp_path / "drinks" / "cup.png"), cup)
     return root.parent
+
+
+def test_training_is_over_when_its_checkpoint_cannot_go_on(tmp_path: Path) -> None:
+    keep_quiet(tmp_path)
+    last = tmp_path / "last.pt"
+    assert not is_over(last)
+    kept = checkpoint(OWN_WEIGHTS).ckpt
+    torch.save({**kept, "optimizer": {"state": {}}}, last)
+    assert not is_over(last)
+    torch.save({**kept, "optimizer": None}, last)
+    assert is_over(last)
 
 
 def test_the_data_set_has_the_teachers_phones_and_boxes_as_they_were_drawn(sets: Path, tmp_path: Path) -> None:
