@@ -11,7 +11,6 @@ import argparse
 import json
 import logging
 import statistics
-import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -35,8 +34,6 @@ LATENCY_S = 18.0
 FPS = 10.0
 CALM_FPS = 4.0
 """At which eight vehicles are no more than two cores can take."""
-CATCH_UP_S = 1.0
-"""After a pause."""
 AT_ONCE = 20
 OF_MEMORY = (1, 10, 50)
 
@@ -76,7 +73,8 @@ def main() -> None:
             _take(rounds, "overhead", saturated(stub, 8, frames, SECONDS))
             for count in (1, AT_ONCE):
                 rounds[f"open_{count}_s"].append(lifecycle.open_s(stub, count, frames[0]))
-                rounds[f"bare_{count}_s"].append(lifecycle.bare_actors_s(count))
+                with stub.paused():
+                    rounds[f"bare_{count}_s"].append(lifecycle.bare_actors_s(count))
             for count in OF_MEMORY[1:2] if arguments.quick else OF_MEMORY:
                 rounds[f"uss_{count}_mb"].append(lifecycle.uss_mb(stub, count, frames[:20]))
     results = _results(rounds, by_fps, ceiling.batch, changes)
@@ -99,7 +97,7 @@ def _take_baselines(rounds: Rounds, real: Measured, ceiling: Ceiling, frames: Se
     for name, run in baselines.items():
         with real.paused():
             rate = run()
-        time.sleep(CATCH_UP_S)
+        real.settle()
         if rate:
             _take(rounds, name, rate)
 
@@ -118,7 +116,7 @@ def _take(rounds: Rounds, name: str, rate: Rate) -> None:
 def _results(
     rounds: Rounds, by_fps: dict[float, Latencies], batch: int, changes: dict[str, float] | None
 ) -> dict[str, Any]:
-    """All figures, and of them the headline: ratios are medians of each round's own."""
+    """All figures, and of them the headline: ratios of rates are medians of each round's own."""
 
     def ratio(over: str, under: str) -> float | None:
         if not rounds.get(under):

@@ -22,7 +22,7 @@ import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
 from benchmarks.frames import calm_and_drink
-from benchmarks.service import Measured, service
+from benchmarks.service import SETTLE_S, Measured, service
 from serve_app.flow import ALERT_INTERVAL_S
 
 ECHOES_PER_S = 10.0
@@ -30,8 +30,6 @@ DRINK_EVERY_S = ALERT_INTERVAL_S + 1.0
 """A vehicle's same alert is not said more often."""
 WARM_FPS = 2.0
 """Until the vehicles' processes are there: no backlog may be left of that time."""
-LAST_S = 3.0
-"""After the last frame."""
 
 
 @dataclass(slots=True)
@@ -98,7 +96,8 @@ def measure(measured: Measured, calm: bytes, drink: bytes, *, vehicles: int, fps
         client.connect("127.0.0.1", measured.broker_port)
         client.loop_start()
         client.publish("open_stream", str(vehicle), qos=1).wait_for_publish(10)
-    while not measured.settled(vehicles):
+    warm_s = time.perf_counter() + SETTLE_S
+    while time.perf_counter() < warm_s and not measured.settled(vehicles):
         for vehicle, client in senders.items():
             client.publish(f"stream/{vehicle}", calm + b"#warm")
         time.sleep(1 / WARM_FPS)
@@ -125,14 +124,13 @@ def measure(measured: Measured, calm: bytes, drink: bytes, *, vehicles: int, fps
             number += 1
             listener.sent[str(number)] = time.perf_counter()
             senders[vehicle].publish("echo", echo + b"#%d" % number)
-    time.sleep(LAST_S)
     for vehicle, client in senders.items():
         client.publish("close_stream", str(vehicle), qos=1).wait_for_publish(10)
         client.disconnect()
         client.loop_stop()
+    measured.settle()  # also what waits in the mailboxes is still to be seen
     listener.client.disconnect()
     listener.client.loop_stop()
-    measured.settle()
     listener.latencies.missed = len(listener.sent)
     return listener.latencies
 

@@ -15,10 +15,12 @@ from collections.abc import Sequence
 from benchmarks.ceiling import Rate
 from benchmarks.frames import jpegs
 from benchmarks.load import Load
-from benchmarks.service import Measured, service
+from benchmarks.service import SETTLE_S, Measured, service
 
-WARM_S = 6.0
-"""Until the models are warm and the load has found the rate."""
+WARM_S = 4.0
+"""Once all processes are there, until the load has found the rate."""
+WARM_FPS = 1.0
+"""Until then."""
 STUB = "benchmarks.stub:build"
 
 
@@ -35,9 +37,10 @@ def saturated(measured: Measured, vehicles: int, frames: Sequence[bytes], second
         RuntimeError: Frames were dropped.
     """
     with Load(measured.broker_port, lambda: measured.service.json("/v1/streams"), vehicles, frames) as load:
-        load.saturate(WARM_S)
-        while not measured.settled(vehicles):
+        warm_s = time.monotonic() + SETTLE_S
+        while time.monotonic() < warm_s and not measured.settled(vehicles):
             load.saturate(1.0)
+        load.saturate(WARM_S)
         cpu_s = measured.cpu_s()
         first, last = load.saturate(seconds)
         cpu_s = measured.cpu_s() - cpu_s
@@ -50,9 +53,10 @@ def saturated(measured: Measured, vehicles: int, frames: Sequence[bytes], second
 def steady(measured: Measured, vehicles: int, frames: Sequence[bytes], fps: float, seconds: float) -> Rate:
     """The rate when every vehicle sends this many frames a second, whether or not that is more than it takes."""
     with Load(measured.broker_port, lambda: measured.service.json("/v1/streams"), vehicles, frames) as load:
+        load.steady(WARM_FPS)
+        measured.settle(vehicles)
         load.steady(fps)
         time.sleep(WARM_S)
-        measured.settle(vehicles)
         first, cpu_s = load.look(), measured.cpu_s()
         time.sleep(seconds)
         last, cpu_s = load.look(), measured.cpu_s() - cpu_s

@@ -44,6 +44,7 @@ def markdown(results: dict[str, Any]) -> str:
     for kind, values in results["latency_ms"].items():
         row = " | ".join(f"{values[p]:.1f}" for p in ("p50", "p95", "p99"))
         lines.append(f"| {kind} | {row} | {results['latency_counts'][kind]} |")
+    lines += ["", "Not seen: " + ", ".join(f"{count} {at}" for at, count in results["latency_missed"].items()) + "."]
     if results["ap50_changes"]:
         lost = ", ".join(f"{label} {points:.2f}" for label, points in results["ap50_changes"].items())
         lines += ["", f"Points of AP50 lost: {lost}."]

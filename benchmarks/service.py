@@ -6,6 +6,7 @@ import contextlib
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,10 @@ MAILBOX_FRAMES = 4000
 """More than ever wait: full mailboxes drop, and what is dropped costs as well."""
 
 SETTLE_S = 120.0
+IMPORTS_S = 1.5
+"""A process is there before it has imported what it is to have ready."""
+IDLE_S = 600.0
+"""Vehicles wait for one another, and must not be taken for gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,21 +49,25 @@ class Measured:
             RuntimeError: It took over two minutes.
         """
         if not eventually(lambda: self.settled(vehicles), SETTLE_S):
-            raise RuntimeError(f"{len(self.actors())} vehicles after {SETTLE_S:.0f} s, not {vehicles}")
+            raise RuntimeError(
+                f"{len(self.actors())} vehicles (wanted {vehicles}) and {len(self._processes('ray::IDLE'))} ready "
+                f"processes (wanted {READY}) after {SETTLE_S:.0f} s"
+            )
+        time.sleep(IMPORTS_S)
 
     def settled(self, vehicles: int = 0) -> bool:
-        """Whether it is so."""
+        """Whether it is so, but for what the last of them still imports."""
         return len(self.actors()) == vehicles and len(self._processes("ray::IDLE")) >= READY
 
     def actors(self) -> list[psutil.Process]:
         """The vehicles' processes."""
-        return self._processes("ray::Vehicle")
+        return self._processes("ray::Vehicle") + self._processes("ray::VehicleActor")
 
     def _processes(self, title: str) -> list[psutil.Process]:
         found = []
         for process in psutil.Process(self.service.process.pid).children(recursive=True):
             with contextlib.suppress(psutil.NoSuchProcess, IndexError):
-                if process.cmdline()[0].startswith(title):
+                if process.cmdline()[0].partition("(")[0].partition(".")[0] == title:
                     found.append(process)
         return found
 
@@ -106,6 +115,7 @@ def service(*, import_path: str | None = None) -> Iterator[Measured]:
             "MQTT_BROKER_URL": f"mqtt://127.0.0.1:{broker.port}",
             "MQTT_BROKER_PORT": str(broker.port),
             "MAILBOX_FRAMES": str(MAILBOX_FRAMES),
+            "STREAM_IDLE_TIMEOUT_S": str(IDLE_S),
             "RAY_AUTH_MODE": "disabled",
         }
         with running(Path(folder), config=path, **settings) as started:

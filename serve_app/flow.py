@@ -7,6 +7,7 @@ import contextlib
 import itertools
 import json
 import logging
+import math
 import time
 import uuid
 from collections import deque
@@ -38,8 +39,8 @@ TICK_S = 1.0
 REPLICAS_TICKS = 3
 """Between two looks at their number: Serve's answer is long, and costs 20 ms."""
 REPLICAS_TIMEOUT_S = 5.0
-GROW_S = 0.5
-"""A batch under way for so long holds up no other any more."""
+GROW_S = 1.0
+"""Without an answer for so long, batches under way hold up no other any more."""
 HEARTBEAT_S = 5.0
 """An open trip without frames is pushed to as often, so that its actor knows the Gateway is there."""
 HANDED_ON = 2000
@@ -163,6 +164,7 @@ class Flow:
         self._replicas = 0
         self._in_flight: dict[int, float] = {}  # batches by their number, and since when
         self._batches = itertools.count()
+        self._answered_s = -math.inf  # the last of them
         self._work: set[asyncio.Task[None]] = set()
         self._fault: BaseException | None = None
         # The one way from the MQTT thread onto the loop: it keeps the order.
@@ -320,7 +322,8 @@ class Flow:
         while (room := replicas * self._config.batches_per_replica - len(self._in_flight)) > 0:
             # Beyond one a Detector a small batch would only wait there; here it can still grow, unless that one hangs.
             busy = len(self._in_flight) >= replicas
-            only_full = busy and time.monotonic() - min(self._in_flight.values()) < GROW_S
+            moved_s = max(self._answered_s, min(self._in_flight.values(), default=0.0))
+            only_full = busy and time.monotonic() - moved_s < GROW_S
             batch = self._scheduler.next_batch(room, only_full=only_full)
             if batch is None:
                 break
@@ -360,6 +363,7 @@ class Flow:
             self._count(self._scheduler.observed(batch, answers))
         finally:
             del self._in_flight[number]
+            self._answered_s = time.monotonic()
         self._pump()
 
     def _may_blame(self, error: Exception) -> bool:

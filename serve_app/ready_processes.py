@@ -57,11 +57,12 @@ class ReadyProcesses:
             often = turn % round(CHECK_S / PAUSE_S) == 0
             if (self._due or often) and time.monotonic() - self._taken_s >= CALM_S:
                 self._due = False  # before the look: what is taken meanwhile is missing again
-                self._due |= await self._order()
+                missing = await self._order()
+                self._due = self._due or missing
             await asyncio.sleep(PAUSE_S)
 
     async def _order(self) -> bool:
-        """Order one on each node that has too few; whether there was any."""
+        """Order one on each node that has too few; whether there was any. What fails is tried after `CHECK_S` again."""
         try:
             nodes = [node for node in await asyncio.to_thread(ray.nodes) if node["Alive"]]
             orders = (asyncio.to_thread(_order_missing, node) for node in nodes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import contextlib
 import errno
 import logging
@@ -226,8 +227,7 @@ def _drain(settings: Settings, *, was_ready: bool) -> bool:
         return True
     _log.info("ending: open trips are flushed for up to %.0f s", grace_s)
     try:
-        gateway = serve.get_deployment_handle("Gateway", APP)
-        left = gateway.drain.remote(grace_s).result(timeout_s=grace_s + 10)
+        left = asyncio.run(asyncio.wait_for(_drain_gateway(grace_s), grace_s + 10))
     except Exception as error:  # noqa: BLE001 - Serve may fail in any way here, and Ray must go down all the same
         _log.error("the open trips could not be flushed: %s: %s", type(error).__name__, error)
         return False
@@ -236,6 +236,14 @@ def _drain(settings: Settings, *, was_ready: bool) -> bool:
         return False
     _log.info("every trip is stored")
     return True
+
+
+async def _drain_gateway(grace_s: float) -> int:
+    from ray import serve  # noqa: PLC0415
+
+    # In here: with Serve's router in the caller's loop (see `environment`) a handle needs one.
+    left: int = await serve.get_deployment_handle("Gateway", APP).drain.remote(grace_s)
+    return left
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:

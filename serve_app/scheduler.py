@@ -194,7 +194,7 @@ class Scheduler:
 
         Args:
             room: Batches that may start now, this one included.
-            only_full: None as well while there are not enough frames to fill it.
+            only_full: None as well while there are not enough frames to fill it (big ones may leave it less full).
         """
         if self._alone or (self._retries and self._out):
             return None
