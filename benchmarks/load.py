@@ -82,7 +82,7 @@ class Load:
             rate = max(0.0, (now.observed - before.observed) / (now.at_s - before.at_s) / len(self._senders))
             for vehicle in self._senders:
                 want = max(LEAST_WAITING, WAITING_S * rate) - now.backlog.get(vehicle, 0)
-                self._per_s[vehicle] = max(0.0, rate + want / LOOK_S)
+                self._per_s[vehicle] = max(0.0, rate + want / WAITING_S)  # no faster: a look may be late
             before = now
             if now.at_s - first.at_s >= seconds:
                 return first, now

@@ -45,8 +45,8 @@ def saturated(measured: Measured, vehicles: int, frames: Sequence[bytes], second
         first, last = load.saturate(seconds)
         cpu_s = measured.cpu_s() - cpu_s
     measured.settle()
-    if last.dropped:
-        raise RuntimeError(f"{last.dropped} frames were dropped under a load that should fit")
+    if dropped := last.dropped - first.dropped:
+        raise RuntimeError(f"{dropped} frames were dropped under a load that should fit")
     return Rate(last.observed - first.observed, last.at_s - first.at_s, cpu_s)
 
 
