@@ -61,7 +61,7 @@ class Measured:
 
     def actors(self) -> list[psutil.Process]:
         """The vehicles' processes."""
-        return self._processes("ray::Vehicle") + self._processes("ray::VehicleActor")
+        return self._processes("ray::VehicleActor")
 
     def _processes(self, title: str) -> list[psutil.Process]:
         found = []
