@@ -17,6 +17,7 @@ from uuid import UUID
 from tenacity import RetryCallState, Retrying, wait_exponential_jitter
 
 from actors.encode import NothingToEncodeError, encode_black, encode_mp4
+from actors.encoders import encoder_place, yield_cores
 from actors.journal import Journal
 from actors.ports import Stores
 from actors.records import EventRecord, TripRecord, VideoRecord, object_name, trace_name, video_uuid
@@ -107,6 +108,7 @@ class Flusher:
             return tuple(self._pending.values())
 
     def _run(self) -> None:
+        yield_cores()
         while True:
             part, name = self._parts.get()
             try:
@@ -120,7 +122,7 @@ class Flusher:
             mp4 = stores.scratch / f"{video_uuid(part.summary.trip.id, part.summary.part)}.mp4"
             has_video = part.summary.rows > 0 or part.summary.pictures > 0
             if has_video and not part.summary.uploaded:
-                self._repeat(name, "encode", lambda: _encode(part, mp4))
+                self._repeat(name, "encode", lambda: self._encode(name, part, mp4))
                 self._repeat(name, "upload", lambda: stores.footage.put(name, mp4))
                 self._repeat(name, "upload", lambda: _put_trace(part, stores))
                 part.note_uploaded()
@@ -159,6 +161,19 @@ class Flusher:
             reraise=True,
         )(do)
 
+    def _encode(self, name: str, part: Journal, mp4: Path) -> None:
+        """Make the MP4, unless it was made whole before."""
+        if mp4.exists():
+            return
+        self._note_step(name, "waiting")
+        with encoder_place(mp4.parent / "encoders"):
+            self._note_step(name, "encode")
+            _make(part, mp4)
+
+    def _note_step(self, name: str, step: Step) -> None:
+        with self._lock:
+            self._pending[name] = replace(self._pending[name], step=step)
+
     def _note(
         self, name: str, step: Step, attempt: int = 1, error: str | None = None, next_try_at_s: float | None = None
     ) -> None:
@@ -168,11 +183,7 @@ class Flusher:
             )
 
 
-def _encode(part: Journal, mp4: Path) -> None:
-    """Make the MP4, unless it was made whole before."""
-    if mp4.exists():
-        return
-    mp4.parent.mkdir(parents=True, exist_ok=True)
+def _make(part: Journal, mp4: Path) -> None:
     making = mp4.with_suffix(".part")
     try:
         _encode_into(making, part)

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import cycle, islice
 from typing import Any
 
@@ -38,11 +38,13 @@ class Rate:
         frames: That it did.
         seconds: In so long.
         cpu_s: Of all threads of the processes that did it.
+        cpu_s_by_role: The same by what a process is for, the broker's beside it.
     """
 
     frames: int
     seconds: float
     cpu_s: float
+    cpu_s_by_role: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def fps(self) -> float:

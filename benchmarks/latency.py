@@ -14,7 +14,7 @@ import time
 import uuid
 from base64 import b64decode, b64encode
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -25,6 +25,7 @@ from benchmarks.frames import calm_and_drink
 from benchmarks.service import SETTLE_S, Measured, service
 from serve_app.flow import ALERT_INTERVAL_S
 
+KINDS = ("echo", "relay", "alert")
 ECHOES_PER_S = 10.0
 DRINK_EVERY_S = ALERT_INTERVAL_S + 1.0
 """A vehicle's same alert is not said more often."""
@@ -47,6 +48,12 @@ class Latencies:
     alert: list[float] = field(default_factory=list)
     echo: list[float] = field(default_factory=list)
     missed: int = 0
+
+    def add(self, others: Latencies) -> None:
+        """Those of another measurement."""
+        for kind in KINDS:
+            getattr(self, kind).extend(getattr(others, kind))
+        self.missed += others.missed
 
 
 class _Listener:
@@ -73,13 +80,23 @@ class _Listener:
         elif kind == "echo":
             mark, into = bytes(message.payload).rpartition(b"#")[2].decode(), self.latencies.echo
         else:
-            mark, into = b64decode(message.payload).rpartition(b"#")[2].decode(), self.latencies.relay
+            mark, into = b64decode(message.payload).rpartition(b"#")[2].decode("latin-1"), self.latencies.relay
         sent_s = self.sent.pop(mark, None)
         if sent_s is not None and self.counts:
             into.append(now_s - sent_s)
 
 
-def measure(measured: Measured, calm: bytes, drink: bytes, *, vehicles: int, fps: float, seconds: float) -> Latencies:
+def measure(
+    measured: Measured,
+    calm: bytes,
+    drink: bytes,
+    *,
+    vehicles: int,
+    fps: float,
+    seconds: float,
+    open_already: int = 0,
+    begin: Callable[[], object] = lambda: None,
+) -> Latencies:
     """Play the vehicles.
 
     Args:
@@ -89,6 +106,8 @@ def measure(measured: Measured, calm: bytes, drink: bytes, *, vehicles: int, fps
         vehicles: So many have a trip open.
         fps: Each one's frames a second.
         seconds: To measure for, after the actors have started.
+        open_already: Other vehicles, which end before this does.
+        begin: Called when measuring begins; returns at once.
     """
     listener = _Listener(measured.broker_port)
     senders = {uuid.uuid4(): mqtt.Client(CallbackAPIVersion.VERSION2) for _ in range(vehicles)}
@@ -97,10 +116,11 @@ def measure(measured: Measured, calm: bytes, drink: bytes, *, vehicles: int, fps
         client.loop_start()
         client.publish("open_stream", str(vehicle), qos=1).wait_for_publish(10)
     warm_s = time.perf_counter() + SETTLE_S
-    while time.perf_counter() < warm_s and not measured.settled(vehicles):
+    while time.perf_counter() < warm_s and not measured.settled(vehicles + open_already):
         for vehicle, client in senders.items():
             client.publish(f"stream/{vehicle}", calm + b"#warm")
         time.sleep(1 / WARM_FPS)
+    begin()
     listener.counts = True
     echo = b64encode(calm)
     began_s = time.perf_counter()
@@ -153,7 +173,7 @@ def main() -> None:
         found = measure(
             measured, calm, drink, vehicles=arguments.vehicles, fps=arguments.fps, seconds=arguments.seconds
         )
-    for name in ("echo", "relay", "alert"):
+    for name in KINDS:
         values = getattr(found, name)
         print(f"{name}: {len(values)} seen, ms at p50 / p95 / p99:", *(f"{p:.1f}" for p in percentiles_ms(values)))
     print(f"{found.missed} not seen")

@@ -1,8 +1,9 @@
-"""How long a vehicle takes to be there, and what it costs: beside a bare Ray actor.
+"""How long a vehicle takes to be there and to be stored, and what it costs: beside a bare Ray actor.
 
     python -m benchmarks.lifecycle
 
-From `open_stream` to the first alert, which the actor's answer to its first push carries; the Detector is a stub.
+From `open_stream` to the first alert, which the actor's answer to its first push carries, and from `close_stream` to
+the row of its footage, a picture or two, in MariaDB; the Detector is a stub.
 """
 
 from __future__ import annotations
@@ -22,7 +23,10 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from benchmarks.frames import jpegs
 from benchmarks.service import Measured, service
-from benchmarks.stub import DRINK
+from benchmarks.stub import DRINK, STUB
+from tests.waiting import eventually
+
+IDLE_S = 5.0
 
 _BARE = """
 import sys, time, ray
@@ -59,8 +63,12 @@ def bare_actors_s(count: int) -> float:
     return float(answer.stdout.rpartition("seconds ")[2].split()[0])
 
 
-def open_s(measured: Measured, count: int, jpeg: bytes) -> float:
-    """Seconds until so many vehicles that open at once have all had their first push answered; then they close."""
+def open_and_close_s(measured: Measured, count: int, jpeg: bytes) -> tuple[float, float]:
+    """Of so many vehicles that open at once, and then close at once.
+
+    Returns:
+        Seconds until all have had their first push answered, and seconds from their ends until all are stored.
+    """
     measured.settle()
     waiting = {str(uuid.uuid4()) for _ in range(count)}
     vehicles = sorted(waiting)
@@ -85,17 +93,24 @@ def open_s(measured: Measured, count: int, jpeg: bytes) -> float:
         client.publish(f"stream/{vehicle}", jpeg + DRINK, qos=1)
     if not done.wait(120):
         raise RuntimeError(f"{len(waiting)} of {count} vehicles did not answer")
-    seconds = time.perf_counter() - began_s
+    opened_s = time.perf_counter()
     for vehicle in vehicles:
-        client.publish("close_stream", vehicle, qos=1).wait_for_publish(10)
+        client.publish("close_stream", vehicle, qos=1)
+    if not eventually(lambda: measured.stored(vehicles)[0] >= count, 120, every_s=0.01):
+        raise RuntimeError(f"{measured.stored(vehicles)[0]} of {count} vehicles were stored")
+    stored_s = time.perf_counter()
     client.disconnect()
     client.loop_stop()
     measured.settle()
-    return seconds
+    return opened_s - began_s, stored_s - opened_s
 
 
-def uss_mb(measured: Measured, count: int, frames: Sequence[bytes]) -> float:
-    """Private memory of a vehicle's process, megabytes, the median of so many that have had some frames."""
+def held(measured: Measured, count: int, frames: Sequence[bytes]) -> tuple[float, float]:
+    """What a vehicle holds while its trip is open: the median of so many that have had some frames.
+
+    Returns:
+        Private memory of its process, megabytes, and CPU milliseconds a second without frames.
+    """
     client = mqtt.Client(CallbackAPIVersion.VERSION2)
     client.connect("127.0.0.1", measured.broker_port)
     client.loop_start()
@@ -107,25 +122,30 @@ def uss_mb(measured: Measured, count: int, frames: Sequence[bytes]) -> float:
             client.publish(f"stream/{vehicle}", jpeg, qos=1)
         time.sleep(0.1)
     measured.settle(count)
-    found = statistics.median(process.memory_full_info().uss / 1e6 for process in measured.actors())
+    uss_mb = statistics.median(process.memory_full_info().uss / 1e6 for process in measured.actors())
+    before_s = measured.cpu_s_by_role()["vehicles"]
+    time.sleep(IDLE_S)
+    idle_ms = 1000 * (measured.cpu_s_by_role()["vehicles"] - before_s) / IDLE_S / count
     for vehicle in vehicles:
         client.publish("close_stream", vehicle, qos=1).wait_for_publish(10)
     client.disconnect()
     client.loop_stop()
     measured.settle()
-    return float(found)
+    return float(uss_mb), idle_ms
 
 
 def main() -> None:
     """Print a line each."""
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     frames = jpegs()
-    with service(import_path="benchmarks.stub:build") as measured:
+    with service(import_path=STUB, stores=True) as measured:
         for count in (1, 20):
-            print(f"{count} at once: {open_s(measured, count, frames[0]):.2f} s open to first answer,", end=" ")
+            open_s, close_s = open_and_close_s(measured, count, frames[0])
+            print(f"{count} at once: {open_s:.2f} s open to first answer, {close_s:.2f} s close to row,", end=" ")
             print(f"{bare_actors_s(count):.2f} s bare actors")
         for count in (1, 10, 50):
-            print(f"{count}: {uss_mb(measured, count, frames[:20]):.1f} MB a vehicle")
+            uss_mb, idle_ms = held(measured, count, frames[:20])
+            print(f"{count}: {uss_mb:.1f} MB and {idle_ms:.1f} ms of CPU a second each")
 
 
 if __name__ == "__main__":

@@ -92,6 +92,12 @@ class Load:
         for vehicle in self._senders:
             self._per_s[vehicle] = fps
 
+    def watch(self, seconds: float) -> tuple[Looked, Looked]:
+        """Leave it as it is; what was seen at the beginning and at the end."""
+        first = self.look()
+        time.sleep(seconds)
+        return first, self.look()
+
     def look(self) -> Looked:
         """At the streams now."""
         while (answer := self._streams()) is None:  # not in time, while all the actors start

@@ -10,58 +10,69 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from benchmarks.ceiling import Rate
 from benchmarks.frames import jpegs
-from benchmarks.load import Load
+from benchmarks.load import Load, Looked
 from benchmarks.service import SETTLE_S, Measured, service
+from benchmarks.stub import STUB
 
+MOST_DROPPED = 0.01
+"""Of the frames."""
 WARM_S = 4.0
 """Once all processes are there, until the load has found the rate."""
-WARM_FPS = 1.0
-"""Until then."""
-STUB = "benchmarks.stub:build"
 
 
 def saturated(measured: Measured, vehicles: int, frames: Sequence[bytes], seconds: float) -> Rate:
-    """The rate under as much as it takes.
+    """The rate under as much as it takes; see `saturated_and_steady`."""
+    return saturated_and_steady(measured, vehicles, frames, seconds)[0]
+
+
+def saturated_and_steady(
+    measured: Measured, vehicles: int, frames: Sequence[bytes], seconds: float, fps: float = 0.0
+) -> tuple[Rate, Rate | None]:
+    """The rate under as much as it takes, and then at so many frames a second of each vehicle.
 
     Args:
-        measured: The service, warm.
+        measured: The service.
         vehicles: So many have a trip open.
         frames: JPEGs that they send.
-        seconds: To measure for, after warming up.
+        seconds: To measure each for, after warming up.
+        fps: Whether or not that is more than it takes; none is measured at 0.
 
     Raises:
-        RuntimeError: Frames were dropped.
+        RuntimeError: Too many were dropped for a load that should fit: that costs as well.
     """
+    then = None
     with Load(measured.broker_port, lambda: measured.service.json("/v1/streams"), vehicles, frames) as load:
         warm_s = time.monotonic() + SETTLE_S
         while time.monotonic() < warm_s and not measured.settled(vehicles):
             load.saturate(1.0)
         load.saturate(WARM_S)
-        cpu_s = measured.cpu_s()
-        first, last = load.saturate(seconds)
-        cpu_s = measured.cpu_s() - cpu_s
+        dropped = load.look().dropped
+        full = _rate(measured, lambda: load.saturate(seconds))
+        dropped = load.look().dropped - dropped
+        if fps:
+            load.steady(fps)
+            time.sleep(WARM_S)
+            then = _rate(measured, lambda: load.watch(seconds))
     measured.settle()
-    if dropped := last.dropped - first.dropped:
+    if dropped > MOST_DROPPED * full.frames:
         raise RuntimeError(f"{dropped} frames were dropped under a load that should fit")
-    return Rate(last.observed - first.observed, last.at_s - first.at_s, cpu_s)
+    return full, then
 
 
-def steady(measured: Measured, vehicles: int, frames: Sequence[bytes], fps: float, seconds: float) -> Rate:
-    """The rate when every vehicle sends this many frames a second, whether or not that is more than it takes."""
-    with Load(measured.broker_port, lambda: measured.service.json("/v1/streams"), vehicles, frames) as load:
-        load.steady(WARM_FPS)
-        measured.settle(vehicles)
-        load.steady(fps)
-        time.sleep(WARM_S)
-        first, cpu_s = load.look(), measured.cpu_s()
-        time.sleep(seconds)
-        last, cpu_s = load.look(), measured.cpu_s() - cpu_s
-    measured.settle()
-    return Rate(last.observed - first.observed, last.at_s - first.at_s, cpu_s)
+def _rate(measured: Measured, run: Callable[[], tuple[Looked, Looked]]) -> Rate:
+    def cpu_s() -> dict[str, float]:
+        return {**measured.cpu_s_by_role(), "broker": measured.broker_cpu_s()}
+
+    before = cpu_s()
+    first, last = run()
+    roles = {role: spent_s - before.get(role, 0.0) for role, spent_s in cpu_s().items()}
+    broker_s = roles.pop("broker")
+    total_s = sum(roles.values())
+    return Rate(last.observed - first.observed, last.at_s - first.at_s, total_s, {**roles, "broker": broker_s})
 
 
 def main() -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
+
+COUNTS = (1, 2, 4, 8, 16, 32)
+"""Of vehicles."""
 
 GOALS = {
     "pipeline_over_ceiling": ("pipeline / ceiling, 8 vehicles saturating", ">= 0.80"),
@@ -22,7 +26,7 @@ GOALS = {
 
 
 def markdown(results: dict[str, Any]) -> str:
-    """The table."""
+    """The tables."""
     lines = [", ".join(f"{name} {value}" for name, value in results["host"].items()), ""]
     lines += ["| what | goal | here | |", "|---|---|---|---|"]
     for name, (what, goal) in GOALS.items():
@@ -30,27 +34,109 @@ def markdown(results: dict[str, Any]) -> str:
         lines.append(
             f"| {what} | {goal} | {'not measured' if value is None else f'{value:.2f}'} | {_verdict(goal, value)} |"
         )
-    lines += [
-        "",
-        "| vehicles | saturating, frames/s | CPU ms a frame | at 10 frames/s each | CPU ms a frame |",
-        "|---|---|---|---|---|",
-    ]
-    medians = results["medians"]
-    for count in (1, 2, 4, 8, 16, 32):
-        if f"steady_{count}_fps" in medians:
-            cells = (f"{kind}_{count}_{unit}" for kind in ("pipeline", "steady") for unit in ("fps", "cpu_ms"))
-            lines.append(f"| {count} | " + " | ".join(f"{medians[cell]:.1f}" for cell in cells) + " |")
-    lines += ["", "| milliseconds, 8 vehicles at frames/s each | p50 | p95 | p99 | seen |", "|---|---|---|---|---|"]
-    for kind, values in results["latency_ms"].items():
-        row = " | ".join(f"{values[p]:.1f}" for p in ("p50", "p95", "p99"))
-        lines.append(f"| {kind} | {row} | {results['latency_counts'][kind]} |")
-    lines += ["", "Not seen: " + ", ".join(f"{count} {at}" for at, count in results["latency_missed"].items()) + "."]
     if results["ap50_changes"]:
         lost = ", ".join(f"{label} {points:.2f}" for label, points in results["ap50_changes"].items())
         lines += ["", f"Points of AP50 lost: {lost}."]
-    lines += ["", "Medians of all rounds:", ""]
-    lines += [f"- {name} {value:g}" for name, value in medians.items()]
+    for table in (_by_vehicles, _latencies, _by_role, _hops, _lives, _scale, _on_paper):
+        if rows := table(results):
+            lines += ["", *rows]
     return "\n".join(lines) + "\n"
+
+
+def _table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
+    lines = [f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
+    return lines + [f"| {' | '.join(str(cell) for cell in row)} |" for row in rows]
+
+
+def _by_vehicles(results: dict[str, Any]) -> list[str]:
+    medians = results["medians"]
+    counts = [count for count in COUNTS if f"steady_{count}_fps" in medians]
+    if not counts:
+        return []
+    cells = [f"{kind}_{{}}_{unit}" for kind in ("pipeline", "steady") for unit in ("fps", "cpu_ms")]
+    rows = [(count, *(f"{medians[cell.format(count)]:.1f}" for cell in cells)) for count in counts]
+    heads = ("vehicles", "saturating, frames/s", "CPU ms a frame", "at 10 frames/s each", "CPU ms a frame")
+    return _table(heads, rows)
+
+
+def _latencies(results: dict[str, Any]) -> list[str]:
+    rows = [
+        (kind, *(f"{values[p]:.1f}" for p in ("p50", "p95", "p99")), results["latency_counts"][kind])
+        for kind, values in results["latency_ms"].items()
+    ]
+    missed = ", ".join(f"{count} {circumstances}" for circumstances, count in results["latency_missed"].items())
+    heads = ("milliseconds, 8 vehicles", "p50", "p95", "p99", "seen")
+    return [
+        *_table(heads, rows),
+        "",
+        "`at`: frames/s each; the others at 10 with a stub model.",
+        f"Not seen: {missed}.",
+    ]
+
+
+def _by_role(results: dict[str, Any]) -> list[str]:
+    medians = results["medians"]
+    stub, models = "overhead_ms ", "pipeline_8_ms "
+    roles = {name.removeprefix(stub): value for name, value in medians.items() if name.startswith(stub)}
+    rows = [
+        (role, f"{value:.2f}", f"{medians.get(models + role, 0.0):.2f}")
+        for role, value in sorted(roles.items(), key=lambda one: -one[1])
+    ]
+    return _table(("CPU ms a frame of", "with a stub model", "with the models"), rows) if rows else []
+
+
+def _hops(results: dict[str, Any]) -> list[str]:
+    hops = {name[4:]: value for name, value in results["medians"].items() if name.startswith("hop ")}
+    rows = [(hop, f"{value:.0f}") for hop, value in hops.items()]
+    return _table(("hop, alone", "CPU us a frame"), rows) if rows else []
+
+
+def _lives(results: dict[str, Any]) -> list[str]:
+    names = {
+        "open_1_s": "open_stream to the first push's answer, s",
+        "bare_1_s": "a bare actor, s",
+        "close_1_s": "close_stream to its row, s",
+        "open_20_s": "20 at once: open_stream to the last first answer, s",
+        "bare_20_s": "20 bare actors, s",
+        "close_20_s": "20 at once: close_stream to the last row, s",
+        **{f"uss_{count}_mb": f"private memory of one of {count}, MB" for count in (1, 10, 50)},
+        "idle_10_ms_a_s": "CPU of a vehicle without frames, ms a second",
+        "flush_fps": "flush of four trips of 600 pictures, pictures/s",
+        "encoder_fps": "the encoder alone on one core, pictures/s",
+    }
+    rows = [(what, f"{results['medians'][name]:.2f}") for name, what in names.items() if name in results["medians"]]
+    return _table(("a vehicle's life", ""), rows) if rows else []
+
+
+def _scale(results: dict[str, Any]) -> list[str]:
+    if "replicas" not in results:
+        return []
+    rows = [
+        (count, f"{fps:.0f}", f"{results['nodes'][count]['fps']:.0f}", results["nodes"][count]["vehicles"])
+        for count, fps in results["replicas"].items()
+    ]
+    cards = results["card_fps"]
+    said = ", ".join(f"{fps:.0f} with {count}" for count, fps in cards.items()) if cards else "not measured"
+    heads = ("Detectors of a card's speed", "frames/s, one node", "frames/s, a node each", "vehicles on the nodes")
+    return [*_table(heads, rows), "", f"One card with the real models, frames/s by Detectors on it: {said}."]
+
+
+def _on_paper(results: dict[str, Any]) -> list[str]:
+    rows = [
+        (
+            need["vehicles"],
+            *(f"{need['cores'][part]:.1f}" for part in ("models", "vehicles", "Gateways", "brokers")),
+            need["gateways"],
+            need["brokers"],
+            f"{need['memory_gb']:.1f}",
+            f"{need['network_mbit']:.0f}",
+            need["limit"],
+        )
+        for need in results.get("on_paper", ())
+    ]
+    cores = ("cores: models", "vehicles", "Gateways", "brokers")
+    heads = ("vehicles at 10 frames/s", *cores, "processes: Gateways", "brokers", "GB", "Mbit/s in", "most")
+    return _table(heads, rows) if rows else []
 
 
 def plots(results: dict[str, Any], folder: Path) -> None:
@@ -61,7 +147,7 @@ def plots(results: dict[str, Any], folder: Path) -> None:
     from matplotlib import pyplot as plt  # noqa: PLC0415
 
     medians = results["medians"]
-    counts = [count for count in (1, 2, 4, 8, 16, 32) if f"pipeline_{count}_cpu_ms" in medians]
+    counts = [count for count in COUNTS if f"pipeline_{count}_cpu_ms" in medians]
     if len(counts) > 1:
         figure, axes = plt.subplots(figsize=(6, 4))
         for kind, label in (("pipeline", "saturating"), ("steady", "10 frames/s each")):

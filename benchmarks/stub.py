@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from ray.serve import Application
@@ -10,8 +11,14 @@ from models.types import Detection, Face, Observation, Unreadable
 from serve_app.app import AppArgs, assemble
 from serve_app.views import DetectorInfo
 
+STUB = "benchmarks.stub:build"
+CARD = "benchmarks.stub:build_card"
 DRINK = b"drink"
-"""Behind the end of a JPEG it is seen as a bottle."""
+"""Behind the end of a JPEG it is seen as a bottle, whatever follows."""
+MARKS = 32
+"""Bytes, at most, behind the end of a JPEG."""
+CARD_S = 0.005
+"""A frame takes so long on a card that is somewhere else."""
 
 _FACE = Face(
     confidence=1.0,
@@ -25,8 +32,8 @@ _FACE = Face(
     eye_blink=0.1,
     jaw_open=0.0,
 )
-_CALM = Observation((), _FACE, "stub stub")
-_DRINKS = Observation((Detection("bottle", 0.9, (0.0, 0.0, 9.0, 9.0)),), _FACE, "stub stub")
+CALM = Observation((), _FACE, "stub stub")
+DRINKS = Observation((Detection("bottle", 0.9, (0.0, 0.0, 9.0, 9.0)),), _FACE, "stub stub")
 
 
 class StubDetector:
@@ -34,13 +41,31 @@ class StubDetector:
 
     async def detect(self, jpegs: list[bytes]) -> list[Observation | Unreadable]:
         """One observation per frame."""
-        return [_DRINKS if jpeg.endswith(DRINK) else _CALM for jpeg in jpegs]
+        return [DRINKS if DRINK in jpeg[-MARKS:] else CALM for jpeg in jpegs]
 
     async def info(self) -> DetectorInfo:
         """What it runs."""
         return DetectorInfo("stub", "stub")
 
 
+class CardDetector(StubDetector):
+    """The same after as long as a card would take, one batch at a time, and with none of this machine's cores."""
+
+    def __init__(self) -> None:
+        self._one_at_a_time = asyncio.Lock()
+
+    async def detect(self, jpegs: list[bytes]) -> list[Observation | Unreadable]:
+        """One observation per frame."""
+        async with self._one_at_a_time:
+            await asyncio.sleep(CARD_S * len(jpegs))
+        return await super().detect(jpegs)
+
+
 def build(args: dict[str, Any]) -> Application:
-    """The application that stub_config.yaml names."""
+    """The application around `StubDetector`."""
     return assemble(AppArgs.model_validate(args), detector=StubDetector)
+
+
+def build_card(args: dict[str, Any]) -> Application:
+    """The application around `CardDetector`."""
+    return assemble(AppArgs.model_validate(args), detector=CardDetector)

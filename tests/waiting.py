@@ -10,11 +10,11 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def eventually(look: Callable[[], T], timeout_s: float = 30.0) -> T:
+def eventually(look: Callable[[], T], timeout_s: float = 30.0, *, every_s: float = 0.05) -> T:
     """The first true value of `look` within the time, else its last one."""
     end_s = time.monotonic() + timeout_s
     while not (value := look()) and time.monotonic() < end_s:
-        time.sleep(0.05)
+        time.sleep(every_s)
     return value
 
 

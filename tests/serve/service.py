@@ -87,12 +87,15 @@ class Service:
 
 
 @contextlib.contextmanager
-def running(folder: Path, *, config: Path | None = None, **settings: str) -> Iterator[Service]:
+def running(
+    folder: Path, *, config: Path | None = None, program: Sequence[str] = ("serve_app", "run"), **settings: str
+) -> Iterator[Service]:
     """The service with these settings on free ports, until the block ends.
 
     Args:
         folder: For its data and its log.
         config: In place of serve_config.yaml.
+        program: The module that runs it, and its arguments.
         settings: By their names.
     """
     environ = {
@@ -103,10 +106,10 @@ def running(folder: Path, *, config: Path | None = None, **settings: str) -> Ite
         **settings,
     }
     log = folder / "service.log"
-    command = [sys.executable, "-m", "serve_app", "run", *(["--config", str(config)] if config else [])]
+    command = [sys.executable, "-m", *program, *(["--config", str(config)] if config else [])]
     with log.open("wb") as out:
         process = subprocess.Popen(
-            command, cwd=PROJECT, env={**os.environ, **environ}, stdout=out, stderr=out, start_new_session=True
+            command, cwd=PROJECT, env={**os.environ, **environ}, stdout=out, stderr=out, process_group=0
         )
     service = Service(environ, log, process)
     try:

@@ -298,7 +298,7 @@ def test_an_encoding_that_fails_leaves_no_half_file_on_a_full_disk(
         raise OSError(28, "No space left on device")
 
     def sleep(pause_s: float) -> None:
-        left.append(list(world.scratch.iterdir()))
+        left.append([path for path in world.scratch.iterdir() if path.is_file()])
         monkeypatch.setattr(flush, "encode_mp4", encode_mp4)
         world.sleep(pause_s)
 
