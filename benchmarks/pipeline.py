@@ -15,9 +15,11 @@ from collections.abc import Callable, Sequence
 from benchmarks.ceiling import Rate
 from benchmarks.frames import jpegs
 from benchmarks.load import Load, Looked
-from benchmarks.service import SETTLE_S, Measured, service
+from benchmarks.service import Measured, service
 from benchmarks.stub import STUB
 
+WARM_FPS = 1.0
+"""Until then: it would take longer beside more."""
 MOST_DROPPED = 0.01
 """Of the frames."""
 WARM_S = 4.0
@@ -39,21 +41,20 @@ def saturated_and_steady(
         vehicles: So many have a trip open.
         frames: JPEGs that they send.
         seconds: To measure each for, after warming up.
-        fps: Whether or not that is more than it takes; none is measured at 0.
+        fps: None is measured where that is more than it takes, or 0.
 
     Raises:
         RuntimeError: Too many were dropped for a load that should fit: that costs as well.
     """
     then = None
     with Load(measured.broker_port, lambda: measured.service.json("/v1/streams"), vehicles, frames) as load:
-        warm_s = time.monotonic() + SETTLE_S
-        while time.monotonic() < warm_s and not measured.settled(vehicles):
-            load.saturate(1.0)
+        load.steady(WARM_FPS)
+        measured.settle(vehicles)
         load.saturate(WARM_S)
         dropped = load.look().dropped
         full = _rate(measured, lambda: load.saturate(seconds))
         dropped = load.look().dropped - dropped
-        if fps:
+        if 0 < fps * vehicles < full.fps:
             load.steady(fps)
             time.sleep(WARM_S)
             then = _rate(measured, lambda: load.watch(seconds))

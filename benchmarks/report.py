@@ -50,11 +50,14 @@ def _table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
 
 def _by_vehicles(results: dict[str, Any]) -> list[str]:
     medians = results["medians"]
-    counts = [count for count in COUNTS if f"steady_{count}_fps" in medians]
-    if not counts:
-        return []
+    counts = [count for count in COUNTS if f"pipeline_{count}_fps" in medians]
     cells = [f"{kind}_{{}}_{unit}" for kind in ("pipeline", "steady") for unit in ("fps", "cpu_ms")]
-    rows = [(count, *(f"{medians[cell.format(count)]:.1f}" for cell in cells)) for count in counts]
+    rows = [
+        (count, *(f"{medians[name]:.1f}" if (name := cell.format(count)) in medians else "-" for cell in cells))
+        for count in counts
+    ]
+    if not rows:
+        return []
     heads = ("vehicles", "saturating, frames/s", "CPU ms a frame", "at 10 frames/s each", "CPU ms a frame")
     return _table(heads, rows)
 
@@ -147,14 +150,14 @@ def plots(results: dict[str, Any], folder: Path) -> None:
     from matplotlib import pyplot as plt  # noqa: PLC0415
 
     medians = results["medians"]
-    counts = [count for count in COUNTS if f"pipeline_{count}_cpu_ms" in medians]
-    if len(counts) > 1:
+    if f"pipeline_{COUNTS[0]}_cpu_ms" in medians:
         figure, axes = plt.subplots(figsize=(6, 4))
         for kind, label in (("pipeline", "saturating"), ("steady", "10 frames/s each")):
+            counts = [count for count in COUNTS if f"{kind}_{count}_cpu_ms" in medians]
             axes.plot(counts, [medians[f"{kind}_{count}_cpu_ms"] for count in counts], marker="o", label=label)
         axes.axhline(medians["ceiling_cpu_ms"], linestyle="--", label="decoding and models alone")
         axes.set(xlabel="vehicles", ylabel="CPU milliseconds a frame", xscale="log", ylim=(0, None))
-        axes.set_xticks(counts, [str(count) for count in counts])
+        axes.set_xticks(COUNTS, [str(count) for count in COUNTS])
         axes.legend()
         figure.savefig(folder / "cost.svg", bbox_inches="tight")
     figure, axes = plt.subplots(figsize=(6, 4))

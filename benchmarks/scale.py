@@ -10,15 +10,14 @@ from __future__ import annotations
 
 import argparse
 import math
-import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from benchmarks.frames import jpegs
 from benchmarks.load import Load
-from benchmarks.pipeline import WARM_S, saturated
-from benchmarks.service import SETTLE_S, service
+from benchmarks.pipeline import WARM_FPS, WARM_S, saturated
+from benchmarks.service import service
 from benchmarks.stub import CARD
 
 COUNTS = (1, 2, 3, 4)
@@ -100,9 +99,8 @@ def nodes(count: int, frames: Sequence[bytes]) -> OnNodes:
     options = {"num_replicas": count, "max_replicas_per_node": 1, "ray_actor_options": {"num_cpus": 1}}
     with service(import_path=CARD, detectors=options, nodes=count) as measured:
         with Load(measured.broker_port, lambda: measured.service.json("/v1/streams"), VEHICLES, frames) as load:
-            warm_s = time.monotonic() + SETTLE_S
-            while time.monotonic() < warm_s and not measured.settled(VEHICLES):
-                load.saturate(1.0)
+            load.steady(WARM_FPS)
+            measured.settle(VEHICLES)
             load.saturate(WARM_S)
             first, last = load.saturate(SECONDS)
             streams = measured.service.json("/v1/streams")

@@ -160,6 +160,7 @@ def mosquitto(*settings: str) -> Iterator[Server]:
             "allow_anonymous true",
             "max_inflight_messages 0",
             "max_queued_messages 100000",
+            "set_tcp_nodelay true",
             "user root",  # else it gives up root, and with it the folder; without effect for everybody else
             *(line.format(folder=folder) for line in settings),
         ]
