@@ -24,7 +24,7 @@ test: dev ## all tests, with the servers that they need
 	@$(python) -m models.fetch
 	@exec $(python) -m pytest $(ARGS)
 
-bench: dev ## how fast it is beside its limit, and what it costs: some 45 minutes, nothing else running; ARGS=--quick
+bench: dev ## how fast it is beside its limit, and what it costs: some 70 minutes, nothing else running; ARGS=--quick: 30
 	@scripts/test-servers
 	@$(python) -m models.fetch
 	@exec $(python) -m benchmarks $(ARGS)

@@ -79,6 +79,12 @@ def encode_mp4(frames: Iterable[Frame], path: Path) -> None:
         container.mux(stream.encode(None))
 
 
+def load_codec() -> None:
+    """Import what encoding needs, which otherwise its first call does."""
+    import av  # noqa: F401, PLC0415 - as above
+    import cv2  # noqa: F401, PLC0415
+
+
 def encode_black(path: Path) -> None:
     """Write an MP4 of one black picture, for rows whose pictures are lost.
 

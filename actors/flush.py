@@ -16,8 +16,8 @@ from uuid import UUID
 
 from tenacity import RetryCallState, Retrying, wait_exponential_jitter
 
-from actors.encode import NothingToEncodeError, encode_black, encode_mp4
-from actors.encoders import encoder_place, yield_cores
+from actors.encode import NothingToEncodeError, encode_black, encode_mp4, load_codec
+from actors.encoders import ALL_PLACES, PLACES, encoder_place, yield_cores
 from actors.journal import Journal
 from actors.ports import Stores
 from actors.records import EventRecord, TripRecord, VideoRecord, object_name, trace_name, video_uuid
@@ -41,7 +41,7 @@ class FlushStatus:
         trip: Of this trip.
         part: From 1.
         object_name: What its MP4 will be called.
-        step: Where it is.
+        step: Where it is; `waiting` for the parts before it, for the stores or for a place to encode.
         attempt: Of this step, from 1.
         last_error: Why the attempt before this one failed, one line.
         next_try_at_s: Wall clock of the next attempt, when one is waited for.
@@ -108,10 +108,10 @@ class Flusher:
             return tuple(self._pending.values())
 
     def _run(self) -> None:
-        yield_cores()
         while True:
             part, name = self._parts.get()
             try:
+                yield_cores()
                 self._flush(part, name)
             except BaseException:  # noqa: BLE001 - what no retry covers must not end the thread, with the parts that come after
                 _log.exception("%s: its flush ended early; its journal stays for the next start", name)
@@ -165,14 +165,17 @@ class Flusher:
         """Make the MP4, unless it was made whole before."""
         if mp4.exists():
             return
+        load_codec()  # before: it takes half a second, and others could encode meanwhile
         self._note_step(name, "waiting")
-        with encoder_place(mp4.parent / "encoders"):
+        # When the service ends no frames come any more, and its patience does not last.
+        places = ALL_PLACES if part.summary.closed_by == "shutdown" else PLACES
+        with encoder_place(mp4.parent / "encoders", places):
             self._note_step(name, "encode")
             _make(part, mp4)
 
     def _note_step(self, name: str, step: Step) -> None:
         with self._lock:
-            self._pending[name] = replace(self._pending[name], step=step)
+            self._pending[name] = replace(self._pending[name], step=step, next_try_at_s=None)
 
     def _note(
         self, name: str, step: Step, attempt: int = 1, error: str | None = None, next_try_at_s: float | None = None

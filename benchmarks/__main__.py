@@ -27,7 +27,7 @@ from benchmarks.host import host
 from benchmarks.latency import KINDS, Latencies, measure, percentiles_ms
 from benchmarks.pipeline import saturated, saturated_and_steady
 from benchmarks.report import COUNTS, markdown, plots
-from benchmarks.service import Measured, service
+from benchmarks.service import Measured, check_servers, service
 from benchmarks.stub import STUB
 
 RESULTS = Path(__file__).parent / "results"
@@ -126,6 +126,7 @@ def main() -> None:
     arguments = parser.parse_args()
     logging.disable(logging.WARNING)
     results = Results()
+    check_servers()
     frames = jpegs()
     results.once["ap50_changes"] = ap50_changes()
     ceiling = Ceiling(frames)
@@ -149,15 +150,19 @@ def main() -> None:
             results.rounds[f"uss_{count}_mb"].append(uss_mb)
             results.rounds[f"idle_{count}_ms_a_s"].append(idle_ms)
     _on_paper(results, frames)
+    _write(results)
     if not arguments.quick:
         _scale(results, frames)
-    plain = results.plain()
-    text = markdown(plain)
-    print(text)
-    (RESULTS / "latest.json").write_text(json.dumps(plain, indent=1) + "\n")
-    (RESULTS / "latest.md").write_text(text)
-    plots(plain, RESULTS)
+        _write(results)
+    print((RESULTS / "latest.md").read_text())
     _partial().unlink()
+
+
+def _write(results: Results) -> None:
+    plain = results.plain()
+    (RESULTS / "latest.json").write_text(json.dumps(plain, indent=1) + "\n")
+    (RESULTS / "latest.md").write_text(markdown(plain))
+    plots(plain, RESULTS)
 
 
 def _baselines(results: Results, real: Measured, ceiling: Ceiling, frames: Sequence[bytes]) -> None:
@@ -214,21 +219,23 @@ def _flush(results: Results, stub: Measured, frames: Sequence[bytes]) -> None:
     found = flush.flushed(stub, frames, LATENCY_S)
     results.take_latencies("while four trips are flushed", found.beside)
     results.rounds["flush_fps"].append(found.fps)
+    results.rounds["flush_s"].append(found.seconds)
     with stub.paused():
         results.rounds["encoder_fps"].append(flush.encoder_fps(frames))
 
 
 def _on_paper(results: Results, frames: Sequence[bytes]) -> None:
-    def measured(name: str) -> float:
-        return results.median(name) or 0.0
-
+    medians = {name: _median(values) for name, values in results.rounds.items()}
+    idle_ms_a_s = medians["idle_10_ms_a_s"]
+    of_vehicles, of_gateway = medians["overhead_ms vehicles"], medians["overhead_ms Gateway"]
     costs = scale.Costs(
-        models=measured("ceiling_cpu_ms"),
-        gateway=measured("overhead_ms Gateway"),
-        broker=measured("overhead_ms broker"),
-        vehicle=measured("overhead_ms vehicles"),
-        vehicle_idle=measured("idle_10_ms_a_s"),
-        vehicle_mb=measured("uss_10_mb"),
+        models=medians["ceiling_cpu_ms"],
+        gateway=of_gateway,
+        ray=medians["overhead_cpu_ms"] - of_vehicles - of_gateway,
+        broker=medians["overhead_ms broker"],
+        vehicle=of_vehicles - 8 * idle_ms_a_s / medians["overhead_fps"],
+        vehicle_idle=idle_ms_a_s,
+        vehicle_mb=medians["uss_10_mb"],
         frame_kb=statistics.mean(map(len, frames)) / 1000,
     )
     results.once["on_paper"] = [asdict(scale.on_paper(vehicles, costs)) for vehicles in scale.FLEETS]
@@ -236,9 +243,11 @@ def _on_paper(results: Results, frames: Sequence[bytes]) -> None:
 
 def _scale(results: Results, frames: Sequence[bytes]) -> None:
     """Once: it shows behaviour."""
-    results.once["replicas"] = {count: scale.replicas(count, frames) for count in scale.COUNTS}
-    results.once["nodes"] = {count: asdict(scale.nodes(count, frames)) for count in scale.COUNTS}
-    results.once["card_fps"] = scale.card_fps(frames)
+    results.once |= {"replicas": {}, "nodes": {}, "card_fps": scale.card_fps(frames)}
+    for count in scale.COUNTS:
+        results.once["replicas"][count] = scale.replicas(count, frames)
+        results.once["nodes"][count] = asdict(scale.nodes(count, frames))
+        _write(results)
 
 
 def _rounds(results: Results, count: int, what: str) -> Iterator[int]:

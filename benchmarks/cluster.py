@@ -12,8 +12,6 @@ import os
 import sys
 from pathlib import Path
 
-from ray.cluster_utils import Cluster
-
 from serve_app import run
 from serve_app.settings import load_settings
 
@@ -28,10 +26,14 @@ def main() -> int:
     parser.add_argument("--config", type=Path, default=run.CONFIG)
     arguments = parser.parse_args()
     os.environ.update(run.environment(load_settings()))  # every node hands its own to its processes
+    from ray.cluster_utils import Cluster  # noqa: PLC0415 - Ray reads at its import that it is to keep to loopback
+
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": CPUS})
     try:
         for _ in range(arguments.nodes - 1):
             cluster.add_node(num_cpus=CPUS)
+        if not cluster.address.startswith("127."):
+            raise RuntimeError(f"Ray listens on {cluster.address}, where others can reach it")
         os.environ["RAY_ADDRESS"] = cluster.address
         return run.main(arguments.config)
     finally:

@@ -2,8 +2,9 @@
 
     python -m benchmarks.flush [--seconds 20]
 
-Four vehicles with a minute of flagged footage each close at once, on MariaDB and fake-gcs-server, while eight others
-go on at 10 frames/s; the Detector is a stub. Beside it: the same eight alone, and the encoder alone in a plain loop.
+Four vehicles with 600 flagged pictures each close at once, on MariaDB and fake-gcs-server, while eight others go on at
+10 frames/s; the Detector is a stub. Beside it: the same eight alone, and the encoder alone in a plain loop. What the
+others notice is of the flush as far as that lasts: on a faster machine, look at them for less.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from tests.waiting import eventually
 
 CLOSING = 4
 FRAMES = 600
-"""Of each: a minute at 10 frames/s."""
+"""Of each."""
 FILL_FPS = 60.0
 OTHERS = 8
 FPS = 10.0
@@ -43,12 +44,17 @@ class Flushed:
     """One flush beside other vehicles.
 
     Args:
-        fps: Frames a second, from the first `close_stream` to the last row, encoding and uploading.
+        seconds: From the first `close_stream` to the last row.
         beside: What the other vehicles noticed meanwhile.
     """
 
-    fps: float
+    seconds: float
     beside: Latencies
+
+    @property
+    def fps(self) -> float:
+        """Pictures a second, encoded and uploaded beside the other vehicles."""
+        return CLOSING * FRAMES / self.seconds
 
 
 def encoder_fps(frames: Sequence[bytes]) -> float:
@@ -81,14 +87,14 @@ def flushed(measured: Measured, frames: Sequence[bytes], seconds: float) -> Flus
     client.connect("127.0.0.1", measured.broker_port)
     client.loop_start()
     _fill(measured, client, closing, frames)
-    fps: list[float] = []
+    took_s: list[float] = []
 
     def close() -> None:
         began_s = time.perf_counter()
         for vehicle in closing:
             client.publish("close_stream", vehicle, qos=1)
-        if eventually(lambda: measured.stored(closing)[0] == CLOSING, STORED_S):
-            fps.append(CLOSING * FRAMES / (time.perf_counter() - began_s))
+        if eventually(lambda: measured.stored(closing)[0] == CLOSING, STORED_S, every_s=0.5):
+            took_s.append(time.perf_counter() - began_s)
 
     ending = threading.Thread(target=close)
     beside = measure(
@@ -105,9 +111,9 @@ def flushed(measured: Measured, frames: Sequence[bytes], seconds: float) -> Flus
     client.disconnect()
     client.loop_stop()
     stored = measured.stored(closing)
-    if not fps or stored != (CLOSING, CLOSING * FRAMES):
+    if not took_s or stored != (CLOSING, CLOSING * FRAMES):
         raise RuntimeError(f"{stored} videos and frames were stored of {CLOSING} and {CLOSING * FRAMES}")
-    return Flushed(fps[0], beside)
+    return Flushed(took_s[0], beside)
 
 
 def _fill(measured: Measured, client: mqtt.Client, vehicles: Sequence[str], frames: Sequence[bytes]) -> None:
@@ -138,7 +144,8 @@ def main() -> None:
         with_flush = flushed(measured, frames, seconds)
         with measured.paused():
             encoder = encoder_fps(frames)
-    print(f"{with_flush.fps:.0f} frames/s stored, {encoder:.0f} encoded by one encoder alone")
+    took = f"in {with_flush.seconds:.0f} s"
+    print(f"{with_flush.fps:.0f} pictures/s stored {took}, {encoder:.0f} encoded by one encoder alone")
     for what, latencies in (("quiet", alone), ("while it flushes", with_flush.beside)):
         for kind in KINDS:
             values = getattr(latencies, kind)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import tempfile
 import threading
 import time
@@ -91,7 +92,8 @@ def _received_us(frames: Sequence[bytes], *, relay: bool) -> float:
             for jpeg in islice(sent, AT_A_TIME):
                 sender.publish(topic, jpeg)
             for _ in range(AT_A_TIME):
-                came.acquire()
+                if not came.acquire(timeout=10):
+                    raise RuntimeError("the broker has lost frames")
         sender.disconnect()
         sender.loop_stop()
         connection.stop()
@@ -135,7 +137,9 @@ def _vehicle_us(frames: Sequence[bytes], observation: Observation) -> float:
     number = iter(range(FRAMES))
     ended: list[Journal] = []
     with tempfile.TemporaryDirectory() as folder:
-        vehicle = Vehicle(trip.vehicle, vehicle_config(load_settings()), Path(folder), ended.append)
+        vehicle = Vehicle(
+            trip.vehicle, vehicle_config(load_settings({"DMS_ENV_FILE": os.devnull})), Path(folder), ended.append
+        )
 
         def push(jpeg: bytes) -> None:
             pushed = [Frame(seq, seq / FPS, jpeg) for seq in islice(number, PUSH_FRAMES)]

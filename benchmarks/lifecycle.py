@@ -96,7 +96,7 @@ def open_and_close_s(measured: Measured, count: int, jpeg: bytes) -> tuple[float
     opened_s = time.perf_counter()
     for vehicle in vehicles:
         client.publish("close_stream", vehicle, qos=1)
-    if not eventually(lambda: measured.stored(vehicles)[0] >= count, 120, every_s=0.01):
+    if not eventually(lambda: measured.stored(vehicles)[0] >= count, 120):
         raise RuntimeError(f"{measured.stored(vehicles)[0]} of {count} vehicles were stored")
     stored_s = time.perf_counter()
     client.disconnect()

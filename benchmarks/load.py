@@ -12,12 +12,17 @@ from typing import Any, Self
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
+from tests.waiting import eventually
+
 LOOK_S = 1.0
 """Each look costs some 30 ms of CPU, all vehicles are asked."""
 STEP_S = 0.05
 WAITING_S = 2.5
 """So much of what is looked at in a second waits in the mailboxes: no look at them finds one empty, nor one full."""
 LEAST_WAITING = 8
+MOST_WAITING_BYTES = 12 * 2**20
+"""In a mailbox, which takes 16 MiB."""
+ANSWER_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +34,14 @@ class Looked:
         observed: Frames that have left the mailboxes for a Detector.
         dropped: Frames given up.
         backlog: Frames that wait, by vehicle.
+        nodes: Of the vehicles' actors.
     """
 
     at_s: float
     observed: int
     dropped: int
     backlog: dict[uuid.UUID, int]
+    nodes: tuple[str, ...]
 
 
 class Load:
@@ -50,6 +57,7 @@ class Load:
     def __init__(self, port: int, streams: Callable[[], Any], vehicles: int, frames: Sequence[bytes]) -> None:
         self._streams = streams
         self._frames = frames
+        self._most_waiting = MOST_WAITING_BYTES / (sum(map(len, frames)) / len(frames))
         self._senders = {uuid.uuid4(): mqtt.Client(CallbackAPIVersion.VERSION2) for _ in range(vehicles)}
         self._due = dict.fromkeys(self._senders, 0.0)  # frames to send, and the fraction that is left
         self._sent = dict.fromkeys(self._senders, 0)
@@ -82,7 +90,8 @@ class Load:
             now = self.look()
             rate = max(0.0, (now.observed - before.observed) / (now.at_s - before.at_s) / len(self._senders))
             for vehicle in self._senders:
-                want = max(LEAST_WAITING, WAITING_S * rate) - now.backlog.get(vehicle, 0)
+                waiting = min(max(LEAST_WAITING, WAITING_S * rate), self._most_waiting)
+                want = waiting - now.backlog.get(vehicle, 0)
                 self._per_s[vehicle] = max(0.0, rate + want / WAITING_S)  # no faster: a look may be late
             before = now
             if now.at_s - first.at_s >= seconds:
@@ -100,14 +109,19 @@ class Load:
         return first, self.look()
 
     def look(self) -> Looked:
-        """At the streams now."""
-        while (answer := self._streams()) is None:  # not in time, while all the actors start
-            time.sleep(STEP_S)
+        """At the streams now.
+
+        Raises:
+            RuntimeError: The service did not answer for a minute.
+        """
+        answer = eventually(self._streams, ANSWER_S)  # not in time, while all the actors start
+        if answer is None:
+            raise RuntimeError("the service does not say which streams are open")
         streams = [one for one in answer if uuid.UUID(one["vehicle"]) in self._senders]
         dropped = sum(sum(one["dropped"].values()) for one in streams)
         backlog = {uuid.UUID(one["vehicle"]): int(one["backlog"]) for one in streams}
         observed = sum(one["frames"] for one in streams) - sum(backlog.values()) - dropped
-        return Looked(time.monotonic(), observed, dropped, backlog)
+        return Looked(time.monotonic(), observed, dropped, backlog, tuple(one["node"] for one in streams))
 
     def _send(self) -> None:
         before_s = time.monotonic()

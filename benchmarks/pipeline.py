@@ -9,19 +9,21 @@ that of Ray's own processes is. With `--stub` there are no models, and all that 
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Callable, Sequence
 
 from benchmarks.ceiling import Rate
 from benchmarks.frames import jpegs
 from benchmarks.load import Load, Looked
-from benchmarks.service import Measured, service
+from benchmarks.service import SETTLE_S, Measured, service
 from benchmarks.stub import STUB
+from tests.waiting import eventually
 
 WARM_FPS = 1.0
 """Until then: it would take longer beside more."""
 MOST_DROPPED = 0.01
 """Of the frames."""
+MOST_STEADY = 0.9
+"""Of what it takes; more would not drain what waits."""
 WARM_S = 4.0
 """Once all processes are there, until the load has found the rate."""
 
@@ -54,9 +56,10 @@ def saturated_and_steady(
         dropped = load.look().dropped
         full = _rate(measured, lambda: load.saturate(seconds))
         dropped = load.look().dropped - dropped
-        if 0 < fps * vehicles < full.fps:
+        if 0 < fps * vehicles < MOST_STEADY * full.fps:
             load.steady(fps)
-            time.sleep(WARM_S)
+            if not eventually(lambda: sum(load.look().backlog.values()) <= vehicles, SETTLE_S, every_s=1.0):
+                raise RuntimeError(f"{vehicles} vehicles at {fps:g} frames/s each are more than it takes")
             then = _rate(measured, lambda: load.watch(seconds))
     measured.settle()
     if dropped > MOST_DROPPED * full.frames:

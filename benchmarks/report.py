@@ -104,7 +104,8 @@ def _lives(results: dict[str, Any]) -> list[str]:
         "close_20_s": "20 at once: close_stream to the last row, s",
         **{f"uss_{count}_mb": f"private memory of one of {count}, MB" for count in (1, 10, 50)},
         "idle_10_ms_a_s": "CPU of a vehicle without frames, ms a second",
-        "flush_fps": "flush of four trips of 600 pictures, pictures/s",
+        "flush_s": "flush of four trips of 600 pictures beside eight vehicles, s",
+        "flush_fps": "the same, pictures/s",
         "encoder_fps": "the encoder alone on one core, pictures/s",
     }
     rows = [(what, f"{results['medians'][name]:.2f}") for name, what in names.items() if name in results["medians"]]
@@ -128,7 +129,7 @@ def _on_paper(results: dict[str, Any]) -> list[str]:
     rows = [
         (
             need["vehicles"],
-            *(f"{need['cores'][part]:.1f}" for part in ("models", "vehicles", "Gateways", "brokers")),
+            *(f"{need['cores'][part]:.1f}" for part in ("models", "vehicles", "Gateways", "Ray", "brokers")),
             need["gateways"],
             need["brokers"],
             f"{need['memory_gb']:.1f}",
@@ -137,8 +138,8 @@ def _on_paper(results: dict[str, Any]) -> list[str]:
         )
         for need in results.get("on_paper", ())
     ]
-    cores = ("cores: models", "vehicles", "Gateways", "brokers")
-    heads = ("vehicles at 10 frames/s", *cores, "processes: Gateways", "brokers", "GB", "Mbit/s in", "most")
+    cores = ("cores: models", "vehicles", "Gateways", "Ray", "brokers")
+    heads = ("vehicles at 10 frames/s", *cores, "processes: Gateways", "brokers", "GB", "Mbit/s from devices", "most")
     return _table(heads, rows) if rows else []
 
 
@@ -163,14 +164,15 @@ def plots(results: dict[str, Any], folder: Path) -> None:
     figure, axes = plt.subplots(figsize=(6, 4))
     kinds = list(results["latency_ms"])
     for at, percentile in enumerate(("p50", "p95", "p99")):
-        axes.bar(
+        axes.barh(
             [x + 0.25 * at for x in range(len(kinds))],
             [results["latency_ms"][kind][percentile] for kind in kinds],
             0.25,
             label=percentile,
         )
-    axes.set(ylabel="milliseconds", yscale="log")
-    axes.set_xticks([x + 0.25 for x in range(len(kinds))], kinds)
+    axes.set(xlabel="milliseconds", xscale="log")
+    axes.set_yticks([x + 0.25 for x in range(len(kinds))], kinds)
+    axes.invert_yaxis()
     axes.legend()
     figure.savefig(folder / "latency.svg", bbox_inches="tight")
 

@@ -16,12 +16,14 @@ from dataclasses import dataclass
 
 from benchmarks.frames import jpegs
 from benchmarks.load import Load
-from benchmarks.pipeline import WARM_FPS, WARM_S, saturated
-from benchmarks.service import service
+from benchmarks.pipeline import WARM_FPS, WARM_S
+from benchmarks.service import SETTLE_S, Measured, service
 from benchmarks.stub import CARD
+from tests.waiting import eventually
 
 COUNTS = (1, 2, 3, 4)
 VEHICLES = 16
+OF_A_CARD = 32
 SECONDS = 8.0
 FPS = 10.0
 FLEETS = (10, 50, 100, 200, 500, 1000, 2000, 5000, 10_000)
@@ -49,15 +51,17 @@ class Costs:
     Args:
         models: Decoding and both models.
         gateway: The Gateway's process.
+        ray: Every other process of the service and of Ray, but for the vehicles.
         broker: mosquitto's.
-        vehicle: A vehicle's process.
-        vehicle_idle: The same a second, without a frame.
+        vehicle: A vehicle's process, beyond what it takes without a frame.
+        vehicle_idle: That, a second.
         vehicle_mb: Its private memory.
         frame_kb: A JPEG.
     """
 
     models: float
     gateway: float
+    ray: float
     broker: float
     vehicle: float
     vehicle_idle: float
@@ -75,7 +79,8 @@ class Need:
         gateways: Processes, each a thread that takes frames.
         brokers: Likewise.
         memory_gb: Of the vehicles.
-        network_mbit: Into the broker; it leaves three times: to the Gateway, back as base64, and to who watches.
+        network_mbit: From the devices to the broker, which passes it on to the Gateway, and gets it back as base64, a
+            third larger, for all who watch.
         limit: The part that takes most.
     """
 
@@ -91,24 +96,30 @@ class Need:
 def replicas(count: int, frames: Sequence[bytes]) -> float:
     """Frames a second with so many Detectors on one node."""
     with service(import_path=CARD, detectors={"num_replicas": count, "ray_actor_options": {"num_cpus": 0}}) as measured:
-        return saturated(measured, VEHICLES, frames, SECONDS).fps
+        return _saturated(measured, count, VEHICLES, frames).fps
 
 
 def nodes(count: int, frames: Sequence[bytes]) -> OnNodes:
     """So many nodes with a Detector each."""
     options = {"num_replicas": count, "max_replicas_per_node": 1, "ray_actor_options": {"num_cpus": 1}}
     with service(import_path=CARD, detectors=options, nodes=count) as measured:
-        with Load(measured.broker_port, lambda: measured.service.json("/v1/streams"), VEHICLES, frames) as load:
-            load.steady(WARM_FPS)
-            measured.settle(VEHICLES)
-            load.saturate(WARM_S)
-            first, last = load.saturate(SECONDS)
-            streams = measured.service.json("/v1/streams")
-        measured.settle()
-    on = Counter(one["node"] for one in streams)
-    return OnNodes(
-        (last.observed - first.observed) / (last.at_s - first.at_s), tuple(sorted(on.values(), reverse=True))
-    )
+        return _saturated(measured, count, VEHICLES, frames)
+
+
+def _saturated(measured: Measured, detectors: int, vehicles: int, frames: Sequence[bytes]) -> OnNodes:
+    def running() -> int:
+        return int((measured.service.json("/healthz") or {"detector_replicas": 0})["detector_replicas"])
+
+    if not eventually(lambda: running() == detectors, SETTLE_S):
+        raise RuntimeError(f"{running()} of {detectors} Detectors are running")
+    with Load(measured.broker_port, lambda: measured.service.json("/v1/streams"), vehicles, frames) as load:
+        load.steady(WARM_FPS)
+        measured.settle(vehicles)
+        load.saturate(WARM_S)
+        first, last = load.saturate(SECONDS)
+    measured.settle()
+    fps = (last.observed - first.observed) / (last.at_s - first.at_s)
+    return OnNodes(fps, tuple(sorted(Counter(last.nodes).values(), reverse=True)))
 
 
 def card_fps(frames: Sequence[bytes]) -> dict[int, float] | None:
@@ -121,7 +132,7 @@ def card_fps(frames: Sequence[bytes]) -> dict[int, float] | None:
     for count in (1, 2, 4):
         options = {"num_replicas": count, "ray_actor_options": {"num_cpus": 1, "num_gpus": 1 / count}}
         with service(detectors=options) as measured:
-            found[count] = saturated(measured, 32, frames, SECONDS).fps
+            found[count] = _saturated(measured, count, OF_A_CARD, frames).fps
     return found
 
 
@@ -132,6 +143,7 @@ def on_paper(vehicles: int, costs: Costs) -> Need:
         "models": per_s * costs.models / 1000,
         "vehicles": (per_s * costs.vehicle + vehicles * costs.vehicle_idle) / 1000,
         "Gateways": per_s * costs.gateway / 1000,
+        "Ray": per_s * costs.ray / 1000,
         "brokers": per_s * costs.broker / 1000,
     }
     return Need(

@@ -19,11 +19,11 @@ import yaml
 from serve_app.ready_processes import READY
 from serve_app.run import CONFIG
 from tests.serve.service import Service, running
-from tests.servers import HOST, MariaDb, gcs, mariadb, mosquitto
+from tests.servers import HOST, MariaDb, gcs, mariadb, mosquitto, program
 from tests.waiting import eventually
 
 MAILBOX_FRAMES = 4000
-"""More than ever wait: full mailboxes drop, and what is dropped costs as well."""
+"""More than ever wait: full mailboxes drop, and what is dropped costs as well. See `load.MOST_WAITING_BYTES`."""
 
 SETTLE_S = 120.0
 IMPORTS_S = 1.5
@@ -39,10 +39,17 @@ ROLES = {
     "ray::IDLE": "ready processes",
     "ray::ProxyActor": "Serve's proxy",
     "ray::ServeController": "Serve's controller",
-    "raylet": "raylet",
+    "ray::DashboardAgent": "Ray's dashboard and agents",
+    "ray::RuntimeEnvAgent": "Ray's dashboard and agents",
+    "dashboard.py": "Ray's dashboard and agents",
+    "ray-dashboard": "Ray's dashboard and agents",
+    "log_monitor.py": "Ray's dashboard and agents",
+    "monitor.py": "Ray's dashboard and agents",
+    "ray.serve.scripts": "serve run",
+    "serve_app": "make run",
+    "default_worker.py": "ready processes",
     "gcs_server": "Ray's head",
-    "dashboard": "Ray's dashboard and agents",
-    "agent": "Ray's dashboard and agents",
+    "raylet": "raylet",
 }
 """What a process is for, by what its command line contains; the first that fits."""
 
@@ -55,11 +62,13 @@ class Measured:
         service: See `Service`.
         broker_port: Of mosquitto.
         database: The server with the tables, and their database's name; None where that is a file.
+        nodes: Of its Ray.
     """
 
     service: Service
     broker_port: int
     database: tuple[MariaDb, str] | None = None
+    nodes: int = 1
 
     def settle(self, vehicles: int = 0) -> None:
         """Wait until so many actors are there and the processes that they took have been replaced.
@@ -70,13 +79,13 @@ class Measured:
         if not eventually(lambda: self.settled(vehicles), SETTLE_S):
             raise RuntimeError(
                 f"{len(self.actors())} vehicles (wanted {vehicles}) and {len(self._processes('ray::IDLE'))} ready "
-                f"processes (wanted {READY}) after {SETTLE_S:.0f} s"
+                f"processes (wanted {READY * self.nodes}) after {SETTLE_S:.0f} s"
             )
         time.sleep(IMPORTS_S)
 
     def settled(self, vehicles: int = 0) -> bool:
         """Whether it is so, but for what the last of them still imports."""
-        return len(self.actors()) == vehicles and len(self._processes("ray::IDLE")) >= READY
+        return len(self.actors()) == vehicles and len(self._processes("ray::IDLE")) >= READY * self.nodes
 
     def actors(self) -> list[psutil.Process]:
         """The vehicles' processes."""
@@ -95,10 +104,10 @@ class Measured:
         """All processes stand still: even idle ones wake up some thousand times a second, at a baseline's cost."""
         top = psutil.Process(self.service.process.pid)
         processes = [top, *top.children(recursive=True)]
-        for process in processes:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.suspend()
         try:
+            for process in processes:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.suspend()
             yield
         finally:
             for process in processes:
@@ -144,6 +153,16 @@ class Measured:
             return int(videos), int(frames)
 
 
+def check_servers() -> None:
+    """Find out whether the programs are there, before half an hour has gone.
+
+    Raises:
+        pytest.skip.Exception: One is missing; it says which package brings it.
+    """
+    for name, package in (("mosquitto", "mosquitto"), ("mariadbd", "mariadb-server")):
+        program(name, package)
+
+
 @contextlib.contextmanager
 def service(
     *,
@@ -160,7 +179,8 @@ def service(
         stores: On MariaDB and fake-gcs-server, in place of a file and a folder.
         nodes: On a Ray cluster of so many, all of them here; 0 for a Ray of its own.
     """
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # else it would live on, and slow the next benchmark
+    for number in (signal.SIGTERM, signal.SIGHUP):  # else it would live on, and slow the next benchmark
+        signal.signal(number, lambda *_: sys.exit(143))
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="dms-bench-"))
         broker = stack.enter_context(mosquitto())
@@ -195,4 +215,4 @@ def service(
             }
         program = ("benchmarks.cluster", str(nodes)) if nodes else ("serve_app", "run")
         started = stack.enter_context(running(Path(folder), config=path, program=program, **settings))
-        yield Measured(started, broker.port, database)
+        yield Measured(started, broker.port, database, max(1, nodes))

@@ -71,7 +71,10 @@ class FlushOut(BaseModel):
     object: str | None = Field(
         description="What its MP4 is called in the store, if it has one; null while no actor says"
     )
-    step: str = Field(examples=["waiting", "encode", "upload", "rows"])
+    step: str = Field(
+        description="`waiting` for the parts before it, for the stores or for a place to encode",
+        examples=["waiting", "encode", "upload", "rows"],
+    )
     attempt: int = Field(description="Of this step, from 1")
     last_error: str | None = Field(description="Why the attempt before this one failed")
     next_try_at: dt.datetime | None

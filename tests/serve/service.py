@@ -109,7 +109,13 @@ def running(
     command = [sys.executable, "-m", *program, *(["--config", str(config)] if config else [])]
     with log.open("wb") as out:
         process = subprocess.Popen(
-            command, cwd=PROJECT, env={**os.environ, **environ}, stdout=out, stderr=out, process_group=0
+            command,
+            cwd=PROJECT,
+            env={**os.environ, **environ},
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            process_group=0,  # no session: Linux would share the cores between sessions (docs/adr/0025)
         )
     service = Service(environ, log, process)
     try:

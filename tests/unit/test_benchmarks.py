@@ -8,7 +8,9 @@ from benchmarks.latency import Latencies
 from benchmarks.report import GOALS, markdown
 from benchmarks.scale import Costs, on_paper
 
-COSTS = Costs(models=25.0, gateway=1.0, broker=0.2, vehicle=0.5, vehicle_idle=8.0, vehicle_mb=54.0, frame_kb=32.0)
+COSTS = Costs(
+    models=25.0, gateway=1.0, ray=0.5, broker=0.2, vehicle=0.5, vehicle_idle=8.0, vehicle_mb=54.0, frame_kb=32.0
+)
 
 
 def test_without_any_measurement_the_table_says_so() -> None:
@@ -44,7 +46,7 @@ def test_latencies_of_all_rounds_are_one() -> None:
 
 def test_on_paper_each_part_grows_with_the_fleet() -> None:
     need = on_paper(200, COSTS)
-    assert need.cores == {"models": 50.0, "vehicles": 2.6, "Gateways": 2.0, "brokers": 0.4}
+    assert need.cores == {"models": 50.0, "vehicles": 2.6, "Gateways": 2.0, "Ray": 1.0, "brokers": 0.4}
     assert (need.gateways, need.brokers) == (3, 1)
     assert (need.memory_gb, need.network_mbit) == (10.8, 512.0)
     assert need.limit == "models"

@@ -16,23 +16,21 @@ from actors.encoders import encoder_place, yield_cores
 HOLD = """
 import sys, time
 from pathlib import Path
-from actors import encoders
-encoders.PLACES = 1
-with encoders.encoder_place(Path(sys.argv[1])):
+from actors.encoders import encoder_place
+with encoder_place(Path(sys.argv[1]), 1):
     print("held", flush=True)
     time.sleep(600)
 """
 
 
 def test_no_more_encode_at_once_than_there_are_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(encoders, "PLACES", 2)
     monkeypatch.setattr(encoders, "POLL_S", 0.001)
     lock = threading.Lock()
     now = most = done = 0
 
     def encode() -> None:
         nonlocal now, most, done
-        with encoder_place(tmp_path / "made when needed"):
+        with encoder_place(tmp_path / "made when needed", 2):
             with lock:
                 now += 1
                 most = max(most, now)
@@ -49,21 +47,19 @@ def test_no_more_encode_at_once_than_there_are_places(tmp_path: Path, monkeypatc
     assert (most, done) == (2, 8)
 
 
-def test_who_fails_gives_his_place_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(encoders, "PLACES", 1)
-    with pytest.raises(OSError, match="disk"), encoder_place(tmp_path):
+def test_who_fails_gives_his_place_back(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="disk"), encoder_place(tmp_path, 1):
         raise OSError("no room on the disk")
-    with encoder_place(tmp_path):
+    with encoder_place(tmp_path, 1):
         pass
 
 
 def test_a_killed_process_holds_no_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(encoders, "PLACES", 1)
     monkeypatch.setattr(encoders, "POLL_S", 0.001)
     took = threading.Event()
 
     def take() -> None:
-        with encoder_place(tmp_path):
+        with encoder_place(tmp_path, 1):
             took.set()
 
     command = [sys.executable, "-c", HOLD]
@@ -76,6 +72,22 @@ def test_a_killed_process_holds_no_place(tmp_path: Path, monkeypatch: pytest.Mon
         other.kill()
         assert took.wait(10)
         waiting.join()
+
+
+def test_whoever_waits_too_long_goes_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(encoders, "LONGEST_WAIT_S", 0.01)
+    monkeypatch.setattr(encoders, "POLL_S", 0.001)
+    with encoder_place(tmp_path, 1), encoder_place(tmp_path, 1):
+        assert "encoding without a place among the encoders: TimeoutError" in caplog.text
+
+
+def test_where_there_can_be_no_places_encoding_goes_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = tmp_path / "encoders"
+    folder.write_text("in the way")
+    with encoder_place(folder):
+        assert "encoding without a place among the encoders" in caplog.text
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="threads have a niceness of their own on Linux only")

@@ -13,6 +13,7 @@ import pytest
 
 from actors import flush
 from actors.encode import encode_mp4
+from actors.encoders import encoder_place
 from actors.flush import FIRST_RETRY_S, LONGEST_RETRY_S, Flusher, FlushStatus
 from actors.journal import Journal
 from actors.journal_records import Progress, Taken
@@ -337,3 +338,18 @@ def test_events_of_a_trip_without_footage_are_stored(tmp_path: Path) -> None:
     world.flush(journal)
     assert [event.kind for event in world.metrics.events.values()] == ["no_face"]
     assert world.metrics.videos == {}
+
+
+def test_a_flush_waits_for_a_place_to_encode_unless_the_service_ends(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flush, "PLACES", 1)
+    monkeypatch.setattr(flush, "ALL_PLACES", 2)
+    with encoder_place(world.scratch / "encoders", 1):
+        world.flush(world.part(1, closed_by="shutdown"))
+        world.flusher.submit(world.part(2, closed_by="device"))
+        assert not world.idle.acquire(timeout=0.5)
+        assert [status.step for status in world.flusher.pending] == ["waiting"]
+        assert list(world.footage.objects) == with_traces(1)
+    assert world.idle.acquire(timeout=10)
+    assert list(world.footage.objects) == with_traces(1, 2)
