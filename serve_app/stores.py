@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from serve_app.adapters.footage import FootageReader
     from serve_app.adapters.gcs import GcsStore
     from serve_app.adapters.sql import SqlMetricsStore
+    from serve_app.adapters.stored import StoredRows
     from serve_app.settings import Settings
 
 # A vehicle's process imports this module before its first frame: everything heavy is imported inside.
@@ -82,6 +83,13 @@ class Readers:
 
     footage: FootageReader
     metrics: SqlMetricsStore
+
+    @property
+    def rows(self) -> StoredRows:
+        """What is in the database."""
+        from serve_app.adapters.stored import StoredRows  # noqa: PLC0415 - heavy
+
+        return StoredRows(self.metrics)
 
 
 def open_readers(settings: Settings) -> Readers:

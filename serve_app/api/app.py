@@ -9,6 +9,7 @@ from starlette.exceptions import HTTPException
 from serve_app.api.footage import footage_routes
 from serve_app.api.guard import Key, SiteGuard, TokenGuard, login_routes
 from serve_app.api.problems import fault_problem, http_problem, validation_problem
+from serve_app.api.stored import stored_routes
 from serve_app.api.streams import GatewayView, stream_routes
 from serve_app.stores import Readers
 
@@ -32,5 +33,6 @@ def make_api(gateway: GatewayView, readers: Readers, *, api_token: str | None, p
     app.add_exception_handler(Exception, fault_problem)
     app.include_router(login_routes(key, public_url=public_url))
     app.include_router(stream_routes(gateway, readers))
+    app.include_router(stored_routes(readers.rows))
     app.include_router(footage_routes(readers))
     return app

@@ -71,6 +71,20 @@ def test_only_the_vehicle_with_closed_eyes_is_flagged(
         devices.close(vehicle)
     assert set(devices.alerts(asleep)) == {"sleeping"}
     assert devices.alerts(awake) == []
+    assert eventually(lambda: _items(service, f"/v1/vehicles/{asleep}/videos"), 60)
+    [video] = _items(service, f"/v1/vehicles/{asleep}/videos")
+    assert len(_items(service, f"/v1/videos/{video['uuid']}/alerts?limit=1000")) >= 25
+    events = _items(service, f"/v1/events?vehicle={asleep}")
+    assert {"microsleep", "sleep"} & {event["kind"] for event in events}
+    assert {event["video"] for event in events} <= {video["uuid"], None}
+    assert _items(service, f"/v1/vehicles/{awake}/videos") == []
+    assert {str(asleep), str(awake)} <= {one["uuid"] for one in _items(service, "/v1/vehicles")}
+
+
+def _items(service: Service, path: str) -> list[Any]:
+    """What is stored, of the first page."""
+    page = service.json(path)
+    return list(page["items"]) if page else []
 
 
 def test_ten_thousand_junk_messages_are_counted_and_leave_nothing_behind(service: Service, devices: Devices) -> None:

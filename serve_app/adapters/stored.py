@@ -1,0 +1,240 @@
+"""What is stored, for reading: vehicles, videos, their flagged frames, and events; newest first, a page at a time."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from sqlalchemy import Column, Row, Select, and_, or_, select
+from sqlalchemy.sql import ColumnElement
+
+from models.types import EventKind
+from serve_app.adapters.schema import alerts, events, vehicles, videos
+from serve_app.adapters.sql import SqlMetricsStore
+
+_EPOCH = dt.datetime(1970, 1, 1)  # noqa: DTZ001 the columns are UTC without a zone
+
+T = TypeVar("T")
+
+
+class Cursor(NamedTuple):
+    """Where a page ended: its last row's time, milliseconds since 1970 UTC, and number."""
+
+    time_ms: int
+    row: int
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """Some rows, newest first.
+
+    Args:
+        rows: At most as many as were asked for.
+        next: Where the next page begins; None when this is the last.
+    """
+
+    rows: tuple[T, ...]
+    next: Cursor | None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredVehicle:
+    """A row of `vehicles`; times know that they are UTC here and below."""
+
+    uuid: str
+    created_at: dt.datetime
+
+
+@dataclass(frozen=True, slots=True)
+class StoredVideo:
+    """A row of `videos`."""
+
+    uuid: str
+    vehicle: str
+    url: str
+    created_at: dt.datetime
+
+
+@dataclass(frozen=True, slots=True)
+class StoredAlert:
+    """A row of `alerts`, a flagged frame; durations are seconds."""
+
+    uuid: str
+    video: str
+    time: dt.datetime
+    ear: float
+    mar: float
+    sleep_duration: float
+    yawning_duration: float
+    focus_duration: float
+    object_detected: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEvent:
+    """A row of `dms_events`, see `EventRecord`; its UUID is its `id`, as the contract says."""
+
+    id: str
+    trip: str
+    vehicle: str
+    kind: str
+    severity: str
+    started_at: dt.datetime
+    ended_at: dt.datetime | None
+    peak: dict[str, float]
+    coverage: float
+    policy: str
+    models: str
+    video: str | None
+    offset_s: float | None
+
+
+class StoredRows:
+    """Reads what a `SqlMetricsStore` writes. Safe to use from threads.
+
+    Every method raises `sqlalchemy.exc.SQLAlchemyError` when the database does not answer.
+
+    Args:
+        store: Says where; its tables are made if they are missing.
+    """
+
+    def __init__(self, store: SqlMetricsStore) -> None:
+        self._store = store
+
+    def vehicles(self, limit: int, after: Cursor | None = None) -> Page[StoredVehicle]:
+        """All vehicles, the last to come first."""
+        return self._page(
+            select(vehicles.c.id, vehicles.c.created_at, vehicles.c.uuid),
+            (vehicles.c.created_at, vehicles.c.id),
+            limit,
+            after,
+            lambda row: StoredVehicle(row.uuid, _utc(row.created_at)),
+        )
+
+    def videos(self, vehicle: uuid.UUID, limit: int, after: Cursor | None = None) -> Page[StoredVideo] | None:
+        """A vehicle's; None when it is unknown."""
+        vehicle_id = self._id_of(vehicles.c, vehicle)
+        if vehicle_id is None:
+            return None
+        return self._page(
+            select(videos.c.id, videos.c.created_at, videos.c.uuid, videos.c.url).where(
+                videos.c.vehicle_id == vehicle_id
+            ),
+            (videos.c.created_at, videos.c.id),
+            limit,
+            after,
+            lambda row: StoredVideo(row.uuid, str(vehicle), row.url, _utc(row.created_at)),
+        )
+
+    def alerts(self, video: uuid.UUID, limit: int, after: Cursor | None = None) -> Page[StoredAlert] | None:
+        """The flagged frames of a video; None when that is unknown."""
+        video_id = self._id_of(videos.c, video)
+        if video_id is None:
+            return None
+        return self._page(
+            select(alerts).where(alerts.c.video_id == video_id),
+            (alerts.c.time, alerts.c.id),
+            limit,
+            after,
+            lambda row: StoredAlert(
+                uuid=row.uuid,
+                video=str(video),
+                time=_utc(row.time),
+                ear=row.ear,
+                mar=row.mar,
+                sleep_duration=row.sleep_duration,
+                yawning_duration=row.yawning_duration,
+                focus_duration=row.focus_duration,
+                object_detected=row.object_detected,
+            ),
+        )
+
+    def events(
+        self,
+        limit: int,
+        after: Cursor | None = None,
+        *,
+        vehicle: uuid.UUID | None = None,
+        kind: EventKind | None = None,
+        since: dt.datetime | None = None,
+        until: dt.datetime | None = None,
+    ) -> Page[StoredEvent]:
+        """Events of all vehicles, by their beginning.
+
+        Args:
+            limit: At most so many.
+            after: Where the page before this one ended.
+            vehicle: Of this one only.
+            kind: Of this kind only.
+            since: Begun at or after this, UTC.
+            until: Begun before this, UTC.
+        """
+        which: list[ColumnElement[bool]] = []
+        if vehicle is not None:
+            which.append(vehicles.c.uuid == str(vehicle))
+        if kind is not None:
+            which.append(events.c.kind == kind)
+        if since is not None:
+            which.append(events.c.started_at >= since.replace(tzinfo=None))
+        if until is not None:
+            which.append(events.c.started_at < until.replace(tzinfo=None))
+        query = (
+            select(events, vehicles.c.uuid.label("vehicle"), videos.c.uuid.label("video"))
+            .join(vehicles, vehicles.c.id == events.c.vehicle_id)
+            .outerjoin(videos, videos.c.id == events.c.video_id)
+            .where(*which)
+        )
+        return self._page(query, (events.c.started_at, events.c.id), limit, after, _event)
+
+    def _page(
+        self,
+        query: Select[Any],
+        order: tuple[Column[Any], Column[Any]],
+        limit: int,
+        after: Cursor | None,
+        make: Callable[[Row[Any]], T],
+    ) -> Page[T]:
+        time, number = order
+        if after is not None:
+            at = _EPOCH + dt.timedelta(milliseconds=after.time_ms)
+            query = query.where(or_(time < at, and_(time == at, number < after.row)))
+        self._store.prepare()
+        with self._store.engine.connect() as connection:
+            rows = connection.execute(query.order_by(time.desc(), number.desc()).limit(limit + 1)).all()
+        shown = rows[:limit]
+        end = None
+        if len(rows) > limit:
+            end = Cursor(round((getattr(shown[-1], time.name) - _EPOCH) / dt.timedelta(milliseconds=1)), shown[-1].id)
+        return Page(tuple(make(row) for row in shown), end)
+
+    def _id_of(self, columns: Any, row: uuid.UUID) -> int | None:
+        self._store.prepare()
+        with self._store.engine.connect() as connection:
+            found: int | None = connection.scalar(select(columns.id).where(columns.uuid == str(row)))
+        return found
+
+
+def _event(row: Row[Any]) -> StoredEvent:
+    return StoredEvent(
+        id=row.uuid,
+        trip=row.trip,
+        vehicle=row.vehicle,
+        kind=row.kind,
+        severity=row.severity,
+        started_at=_utc(row.started_at),
+        ended_at=None if row.ended_at is None else _utc(row.ended_at),
+        peak=json.loads(row.peak),
+        coverage=row.coverage,
+        policy=row.policy,
+        models=row.models,
+        video=row.video,
+        offset_s=row.offset_s,
+    )
+
+
+def _utc(time: dt.datetime) -> dt.datetime:
+    return time.replace(tzinfo=dt.UTC)
