@@ -24,7 +24,8 @@ from models.errors import one_line
 from models.jpeg import FrameLimits
 from models.types import Observation, Trip, Unreadable
 from serve_app.adapters.broker import EmbeddedBroker
-from serve_app.adapters.mqtt import BrokerAddress, MqttConnection
+from serve_app.adapters.mqtt import MqttConnection
+from serve_app.brokers import broker_address
 from serve_app.crashed import CrashedFrames
 from serve_app.flow import REPLICAS_TIMEOUT_S, Flow, FlowConfig
 from serve_app.loopback import keep_to_loopback
@@ -33,7 +34,7 @@ from serve_app.ready_processes import ReadyProcesses
 from serve_app.recovery import Part, Recovery, parts_with_journals
 from serve_app.registrar import Registrar
 from serve_app.scheduler import Push
-from serve_app.settings import Address, Settings, process_settings
+from serve_app.settings import process_settings
 from serve_app.stores import HOME, gateway_lock, journal_folder, open_metrics, vehicle_config
 from serve_app.trip_notes import TripNotes
 from serve_app.views import DetectorInfo, FlowHealth, FlushInfo, StreamInfo
@@ -346,20 +347,3 @@ def _journals_here() -> set[Part]:
 
 
 _JOURNALS_THERE: Any = ray.remote(num_cpus=0, max_retries=0)(_journals_here)
-
-
-def broker_address(settings: Settings) -> BrokerAddress:
-    """The configured broker, or the embedded one."""
-    at = settings.mqtt or Address("127.0.0.1")
-    return BrokerAddress(
-        host=at.host,
-        port=at.port or settings.mqtt_broker_port,
-        client_id=settings.mqtt_client_id,
-        username=settings.mqtt_username,
-        password=settings.mqtt_password.get_secret_value() if settings.mqtt_password else None,
-        tls=at.tls,
-        tls_ca=settings.mqtt_tls_ca,
-        tls_cert=settings.mqtt_tls_cert,
-        tls_key=settings.mqtt_tls_key,
-        embedded=settings.mqtt is None,
-    )

@@ -84,24 +84,11 @@ class MqttConnection:
         self._crash: BaseException | None = None
         self._state = "not connected yet"
         self._available = "online"  # what is said of the service after every connect
-        self._client = mqtt.Client(
-            CallbackAPIVersion.VERSION2, address.client_id, protocol=mqtt.MQTTv5, manual_ack=True
-        )
+        self._client = new_client(address, address.client_id, manual_ack=True)
         self._unsent: deque[tuple[mqtt.MQTTMessageInfo, int]] = deque()  # relayed frames that the socket has not taken
         self._unsent_bytes = 0
         self._client.max_queued_messages_set(QUEUED_ALERTS)
-        self._client.reconnect_delay_set(1, LONGEST_RECONNECT_S)
-        if address.username is not None:
-            self._client.username_pw_set(address.username, address.password)
-        if address.tls:
-            self._client.tls_set(
-                str(address.tls_ca) if address.tls_ca else None,
-                str(address.tls_cert) if address.tls_cert else None,
-                str(address.tls_key) if address.tls_key else None,
-                tls_version=ssl.PROTOCOL_TLS_CLIENT,
-            )
         self._client.will_set(AVAILABLE_TOPIC, "offline", qos=1, retain=True)
-        self._client.on_socket_open = _send_at_once
         self._client.on_connect = self._connected
         self._client.on_connect_fail = self._unreachable
         self._client.on_disconnect = self._disconnected
@@ -216,6 +203,29 @@ class MqttConnection:
             raise
         if taken:
             self._client.ack(message.mid, message.qos)
+
+
+def new_client(address: BrokerAddress, client_id: str, *, manual_ack: bool = False) -> mqtt.Client:
+    """A client of MQTT 5 that may enter there; not connected yet.
+
+    Args:
+        address: Where, and as whom.
+        client_id: Unique there.
+        manual_ack: Whether messages are acknowledged by hand.
+    """
+    client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id, protocol=mqtt.MQTTv5, manual_ack=manual_ack)
+    client.reconnect_delay_set(1, LONGEST_RECONNECT_S)
+    if address.username is not None:
+        client.username_pw_set(address.username, address.password)
+    if address.tls:
+        client.tls_set(
+            str(address.tls_ca) if address.tls_ca else None,
+            str(address.tls_cert) if address.tls_cert else None,
+            str(address.tls_key) if address.tls_key else None,
+            tls_version=ssl.PROTOCOL_TLS_CLIENT,
+        )
+    client.on_socket_open = _send_at_once
+    return client
 
 
 def _send_at_once(_client: mqtt.Client, _data: Any, sock: Any) -> None:

@@ -8,18 +8,21 @@ from starlette.exceptions import HTTPException
 
 from serve_app.api.footage import footage_routes
 from serve_app.api.guard import Key, SiteGuard, TokenGuard, login_routes
+from serve_app.api.live import live_routes
 from serve_app.api.problems import fault_problem, http_problem, validation_problem
 from serve_app.api.stored import stored_routes
 from serve_app.api.streams import GatewayView, stream_routes
+from serve_app.live import Live
 from serve_app.stores import Readers
 
 
-def make_api(gateway: GatewayView, readers: Readers, *, api_token: str | None, public_url: str) -> FastAPI:
+def make_api(gateway: GatewayView, readers: Readers, live: Live, *, api_token: str | None, public_url: str) -> FastAPI:
     """The application.
 
     Args:
         gateway: The Gateway.
         readers: Database and storage.
+        live: What the broker says of vehicles.
         api_token: Asked of every route but `/healthz` and `/login`; None asks nothing.
         public_url: Where browsers reach it.
     """
@@ -35,4 +38,5 @@ def make_api(gateway: GatewayView, readers: Readers, *, api_token: str | None, p
     app.include_router(stream_routes(gateway, readers))
     app.include_router(stored_routes(readers.rows))
     app.include_router(footage_routes(readers))
+    app.include_router(live_routes(live))
     return app

@@ -7,7 +7,10 @@ from typing import Any
 
 from fastapi import FastAPI
 
+from serve_app.adapters.mqtt_reader import open_reader
 from serve_app.api.app import make_api
+from serve_app.brokers import broker_address
+from serve_app.live import Live
 from serve_app.loopback import keep_to_loopback
 from serve_app.settings import process_settings
 from serve_app.stores import open_readers
@@ -26,7 +29,11 @@ class Api:
         settings = process_settings()
         token = settings.api_token.get_secret_value() if settings.api_token else None
         self._app = make_api(
-            RemoteGateway(gateway), open_readers(settings), api_token=token, public_url=settings.public_url
+            RemoteGateway(gateway),
+            open_readers(settings),
+            Live(lambda hear, note: open_reader(broker_address(settings), hear, note)),
+            api_token=token,
+            public_url=settings.public_url,
         )
 
     def __serve_build_asgi_app__(self) -> FastAPI:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import random
 import sqlite3
@@ -16,6 +17,8 @@ from typing import Any
 
 import psutil
 import pytest
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
 
 from serve_app.ready_processes import READY
 from serve_app.synthetic import FPS, Clip
@@ -79,6 +82,27 @@ def test_only_the_vehicle_with_closed_eyes_is_flagged(
     assert {event["video"] for event in events} <= {video["uuid"], None}
     assert _items(service, f"/v1/vehicles/{awake}/videos") == []
     assert {str(asleep), str(awake)} <= {one["uuid"] for one in _items(service, "/v1/vehicles")}
+
+
+def test_a_vehicle_is_watched_live(service: Service, devices: Devices) -> None:
+    vehicle = uuid.uuid4()
+    frames = [blank(1)[0] + b"drawn %d" % number for number in range(5)]
+    url = f"ws://127.0.0.1:{service.environ['HTTP_PORT']}/v1/live/{vehicle}"
+    with connect(url, additional_headers={"Origin": "http://localhost"}) as socket:
+        assert json.loads(socket.recv(10)) in ({"broker": "connected"}, {"broker": "disconnected"})
+        devices.open(vehicle)
+        seen: list[bytes] = []
+        for frame in frames:
+            devices.send(f"stream/{vehicle}", frame)
+            while len(seen) < len(frames) and (not seen or seen[-1] != frame):
+                message = socket.recv(20)
+                if isinstance(message, bytes):
+                    seen.append(message)
+                    socket.send("shown")
+        assert seen == frames
+        devices.close(vehicle)
+    with pytest.raises(InvalidStatus):
+        connect(url, additional_headers={"Origin": "http://evil.example"})
 
 
 def _items(service: Service, path: str) -> list[Any]:

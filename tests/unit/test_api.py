@@ -18,6 +18,7 @@ from serve_app.stores import Readers
 from serve_app.views import StreamInfo
 from tests.builders import trip, vehicle_id
 from tests.fakes.gateway import FakeGateway
+from tests.fakes.live import FakeReader
 from tests.fakes.stores import FakeFootageStore, FakeMetricsStore
 
 TRIP = trip()
@@ -46,7 +47,9 @@ class World:
         self.footage = footage or FakeFootageStore()
         self.metrics = metrics or FakeMetricsStore()
         readers = Readers(footage=self.footage, metrics=cast("Any", self.metrics))
-        self._api = make_api(self.gateway, readers, api_token=None, public_url="http://127.0.0.1:8000")
+        self._api = make_api(
+            self.gateway, readers, FakeReader().live(), api_token=None, public_url="http://127.0.0.1:8000"
+        )
 
     def store(self, of: Trip = TRIP, part: int = 1, *, row: bool = True) -> str:
         """Put footage into the bucket, and its row into the database."""

@@ -21,6 +21,7 @@ from serve_app.api.guard import COOKIE, LOG_INTERVAL_S, LOGIN_LASTS_S, MAX_LOGIN
 from serve_app.stores import Readers
 from tests.fakes.clock import FakeClock
 from tests.fakes.gateway import FakeGateway
+from tests.fakes.live import FakeReader
 from tests.fakes.stores import FakeFootageStore, FakeMetricsStore
 
 LOCAL = "http://127.0.0.1:8000"
@@ -61,7 +62,7 @@ class Answer:
 def api(token: str | None = None, public_url: str = LOCAL) -> FastAPI:
     """The API with a route that changes something and one that opens a WebSocket."""
     readers = Readers(footage=FakeFootageStore(), metrics=cast("Any", FakeMetricsStore()))
-    app = make_api(FakeGateway(), readers, api_token=token, public_url=public_url)
+    app = make_api(FakeGateway(), readers, FakeReader().live(), api_token=token, public_url=public_url)
 
     @app.api_route(CHANGE, methods=["POST", "PUT", "PATCH", "DELETE"], include_in_schema=False)
     async def change() -> str:

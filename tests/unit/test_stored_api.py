@@ -18,6 +18,7 @@ from serve_app.stores import Readers
 from tests.builders import make_event
 from tests.contract.databases import make_alerts, make_trip, make_video
 from tests.fakes.gateway import FakeGateway
+from tests.fakes.live import FakeReader
 from tests.fakes.stores import FakeFootageStore
 
 
@@ -31,7 +32,9 @@ class World:
         events = [make_event(self.trip, 1), make_event(self.trip, 2, kind="phone_use", severity="medium")]
         self.store.save(self.video, make_alerts(self.trip, 3), None, events)
         readers = Readers(footage=FakeFootageStore(), metrics=self.store)
-        self._api = make_api(FakeGateway(), readers, api_token=None, public_url="http://127.0.0.1:8000")
+        self._api = make_api(
+            FakeGateway(), readers, FakeReader().live(), api_token=None, public_url="http://127.0.0.1:8000"
+        )
 
     def get(self, path: str, **query: Any) -> Response:
         """Ask."""

@@ -1,0 +1,143 @@
+"""What a vehicle shows and what is said of it, for those who watch; the slow see the latest, and nothing piles up."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import uuid
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
+
+from pybase64 import b64decode
+
+LATE_FRAMES = 3
+"""That may be on their way to a watcher who says what has come: more than one, or each would wait for a word."""
+SAID = 100
+"""Messages that wait for a slow watcher; beyond, the oldest go."""
+
+
+class Reader(Protocol):
+    """The broker, as it is watched."""
+
+    def want(self, topics: Sequence[str]) -> None:
+        """Read these as well."""
+
+    def leave(self, topics: Sequence[str]) -> None:
+        """Do not any more."""
+
+
+OpenReader = Callable[[Callable[[str, bytes], None], Callable[[str], None]], Reader]
+
+
+class Watcher:
+    """One who watches a vehicle. Frames reach it as long as it takes them; of those that it does not, the latest."""
+
+    def __init__(self) -> None:
+        self._frame: bytes | None = None
+        self._said: deque[str] = deque(maxlen=SAID)
+        self._on_the_way: int | None = None  # frames; None until it has said that one came
+        self._something = asyncio.Event()
+
+    def show(self, jpeg: bytes) -> None:
+        """The latest frame."""
+        self._frame = jpeg
+        self._something.set()
+
+    def say(self, text: str) -> None:
+        """A message, JSON; none is left out unless there are far too many."""
+        self._said.append(text)
+        self._something.set()
+
+    def came(self) -> None:
+        """It has said that a frame came; from the first such word on, no more than `LATE_FRAMES` are on their way."""
+        self._on_the_way = max(0, (self._on_the_way or 0) - 1)
+        self._something.set()
+
+    async def next(self) -> bytes | str:
+        """What to send now: what was said first, then the latest frame."""
+        while True:
+            if self._said:
+                return self._said.popleft()
+            if self._frame is not None and (self._on_the_way is None or self._on_the_way < LATE_FRAMES):
+                frame, self._frame = self._frame, None
+                if self._on_the_way is not None:
+                    self._on_the_way += 1
+                return frame
+            self._something.clear()
+            await self._something.wait()
+
+
+class Live:
+    """Hands what the broker says of a vehicle to its watchers.
+
+    Args:
+        open_reader: Makes the reader, from what takes (topic, payload) and what takes its state, both on any thread.
+            Called when the first watcher comes.
+    """
+
+    def __init__(self, open_reader: OpenReader) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None  # where the watchers are
+        self._open_reader = open_reader
+        self._reader: Reader | None = None
+        self._state = "disconnected"
+        self._watchers: dict[str, list[Watcher]] = {}
+
+    @property
+    def watchers(self) -> int:
+        """How many there are."""
+        return sum(map(len, self._watchers.values()))
+
+    @contextlib.contextmanager
+    def watch(self, vehicle: uuid.UUID) -> Iterator[Watcher]:
+        """Watch it until the block ends."""
+        self._loop = asyncio.get_running_loop()
+        if self._reader is None:
+            self._reader = self._open_reader(self._hear, self._note)
+        name, watcher = str(vehicle), Watcher()
+        topics = [f"{kind}/{name}" for kind in ("base64", "alert", "event")]
+        self._watchers.setdefault(name, []).append(watcher)
+        watcher.say(_state_message(self._state))
+        self._reader.want(topics)
+        try:
+            yield watcher
+        finally:
+            self._reader.leave(topics)
+            self._watchers[name].remove(watcher)
+            if not self._watchers[name]:
+                del self._watchers[name]
+
+    def _hear(self, topic: str, payload: bytes) -> None:
+        self._on_loop(self._hand_on, topic, payload)
+
+    def _note(self, state: str) -> None:
+        self._on_loop(self._tell, state)
+
+    def _on_loop(self, do: Callable[..., None], *arguments: object) -> None:
+        if self._loop and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(do, *arguments)
+
+    def _hand_on(self, topic: str, payload: bytes) -> None:
+        kind, _, name = topic.partition("/")
+        watchers = self._watchers.get(name, ())
+        if kind == "base64":
+            jpeg = b64decode(payload)
+            for watcher in watchers:
+                watcher.show(jpeg)
+            return
+        text = payload.decode()
+        for watcher in watchers:
+            watcher.say(json.dumps({"alert": text}) if kind == "alert" else text)
+
+    def _tell(self, state: str) -> None:
+        if state == self._state:
+            return
+        self._state = state
+        for watchers in self._watchers.values():
+            for watcher in watchers:
+                watcher.say(_state_message(state))
+
+
+def _state_message(state: str) -> str:
+    return json.dumps({"broker": state})

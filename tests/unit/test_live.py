@@ -1,0 +1,127 @@
+"""Those who watch a vehicle: everything that is said, the latest that is shown, whatever they take their time for."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import uuid
+from base64 import b64encode
+
+from serve_app.live import LATE_FRAMES, SAID, Watcher
+from tests.fakes.live import FakeReader
+
+ONE, OTHER = uuid.UUID(int=1), uuid.UUID(int=2)
+CONNECTED = json.dumps({"broker": "connected"})
+DISCONNECTED = json.dumps({"broker": "disconnected"})
+
+
+async def soon(watcher: Watcher) -> bytes | str:
+    """What is next, which must be there."""
+    return await asyncio.wait_for(watcher.next(), 1)
+
+
+async def nothing(watcher: Watcher) -> bool:
+    """Whether nothing is to be sent."""
+    try:
+        await asyncio.wait_for(watcher.next(), 0.02)
+    except TimeoutError:
+        return True
+    return False
+
+
+def test_frames_events_and_alerts_of_one_vehicle() -> None:
+    async def story() -> None:
+        reader = FakeReader()
+        live = reader.live()
+        with live.watch(ONE) as watcher:
+            assert await soon(watcher) == DISCONNECTED
+            reader.note("connected")
+            assert await soon(watcher) == CONNECTED
+            reader.hear(f"base64/{ONE}", b64encode(b"jpeg"))
+            assert await soon(watcher) == b"jpeg"
+            reader.hear(f"event/{ONE}", b'{"id": 7}')
+            reader.hear(f"alert/{ONE}", b"sleeping")
+            assert [await soon(watcher), await soon(watcher)] == ['{"id": 7}', '{"alert": "sleeping"}']
+            reader.hear(f"base64/{OTHER}", b64encode(b"other"))
+            reader.note("connected")
+            assert await nothing(watcher)
+
+    asyncio.run(story())
+
+
+def test_topics_are_read_while_somebody_watches() -> None:
+    async def story() -> None:
+        reader = FakeReader()
+        live = reader.live()
+        assert (reader.opened, live.watchers) == (0, 0)
+        with live.watch(ONE) as first, live.watch(ONE) as second, live.watch(OTHER):
+            assert live.watchers == 3
+            assert reader.wanted[f"base64/{ONE}"] == 2
+            reader.hear(f"base64/{ONE}", b64encode(b"jpeg"))
+            for watcher in (first, second):
+                assert await soon(watcher) == DISCONNECTED
+                assert await soon(watcher) == b"jpeg"
+        assert (reader.opened, live.watchers) == (1, 0)
+        assert reader.wanted == {}
+
+    asyncio.run(story())
+
+
+def test_who_does_not_take_frames_gets_the_latest_when_it_does() -> None:
+    async def story() -> None:
+        watcher = Watcher()
+        for number in range(100):
+            watcher.show(b"%d" % number)
+        assert await soon(watcher) == b"99"
+        assert await nothing(watcher)
+
+    asyncio.run(story())
+
+
+def test_who_says_what_came_has_no_more_than_a_few_on_the_way() -> None:
+    async def story() -> None:
+        watcher = Watcher()
+        watcher.show(b"first")
+        assert await soon(watcher) == b"first"
+        watcher.came()
+        for number in range(LATE_FRAMES):
+            watcher.show(b"%d" % number)
+            assert await soon(watcher) == b"%d" % number
+        watcher.show(b"late")
+        watcher.show(b"later")
+        assert await nothing(watcher)
+        watcher.say("said all the same")
+        assert await soon(watcher) == "said all the same"
+        watcher.came()
+        assert await soon(watcher) == b"later"
+        assert await nothing(watcher)
+
+    asyncio.run(story())
+
+
+def test_what_is_said_to_the_deaf_does_not_pile_up() -> None:
+    async def story() -> None:
+        watcher = Watcher()
+        for number in range(10 * SAID):
+            watcher.say(str(number))
+        said = [await soon(watcher) for _ in range(SAID)]
+        assert said == [str(number) for number in range(9 * SAID, 10 * SAID)]
+        assert await nothing(watcher)
+
+    asyncio.run(story())
+
+
+def test_a_state_is_told_to_all_once() -> None:
+    async def story() -> None:
+        reader = FakeReader()
+        live = reader.live()
+        with live.watch(ONE) as one, live.watch(OTHER) as other:
+            for state in ("connected", "connected", "refused: not authorised"):
+                reader.note(state)
+            for watcher in (one, other):
+                assert [await soon(watcher) for _ in range(3)] == [
+                    json.dumps({"broker": state}) for state in ("disconnected", "connected", "refused: not authorised")
+                ]
+                assert await nothing(watcher)
+
+    asyncio.run(story())

@@ -1,0 +1,119 @@
+"""`/v1/live/{uuid}` over a fake broker."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import uuid
+from base64 import b64encode
+from typing import Any, Self, cast
+
+import pytest
+from fastapi import FastAPI
+
+from serve_app.api import live as live_module
+from serve_app.api import make_api
+from serve_app.stores import Readers
+from tests.fakes.gateway import FakeGateway
+from tests.fakes.live import FakeReader
+from tests.fakes.stores import FakeFootageStore, FakeMetricsStore
+from tests.waiting import until
+
+VEHICLE = uuid.UUID(int=1)
+
+
+def api(reader: FakeReader) -> FastAPI:
+    readers = Readers(footage=FakeFootageStore(), metrics=cast("Any", FakeMetricsStore()))
+    return make_api(FakeGateway(), readers, reader.live(), api_token=None, public_url="http://127.0.0.1:8000")
+
+
+class Socket:
+    """A WebSocket as a server would hand it to the application."""
+
+    def __init__(self, app: FastAPI, vehicle: object = VEHICLE) -> None:
+        path = f"/v1/live/{vehicle}"
+        self._scope = {
+            "type": "websocket",
+            "path": path,
+            "raw_path": path.encode(),
+            "query_string": b"",
+            "headers": [(b"host", b"127.0.0.1:8000")],
+            "subprotocols": [],
+        }
+        self._app = app
+        self._sent: asyncio.Queue[Any] = asyncio.Queue()
+        self._received: asyncio.Queue[Any] = asyncio.Queue()
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._app(self._scope, self._sent.get, self._received.put), name="app")
+        await self._sent.put({"type": "websocket.connect"})
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._sent.put({"type": "websocket.disconnect", "code": 1001})
+        await asyncio.wait_for(self._task, 5)
+
+    async def message(self) -> dict[str, Any]:
+        """The next from the application."""
+        return cast("dict[str, Any]", await asyncio.wait_for(self._received.get(), 5))
+
+    async def said(self) -> Any:
+        """The next, which is JSON."""
+        return json.loads((await self.message())["text"])
+
+    async def send(self, **content: object) -> None:
+        """To the application."""
+        await self._sent.put({"type": "websocket.receive", **content})
+
+
+def test_frames_are_bytes_and_the_rest_is_json() -> None:
+    async def story() -> None:
+        reader = FakeReader()
+        async with Socket(api(reader)) as socket:
+            assert (await socket.message())["type"] == "websocket.accept"
+            assert await socket.said() == {"broker": "disconnected"}
+            reader.hear(f"base64/{VEHICLE}", b64encode(b"jpeg"))
+            assert (await socket.message())["bytes"] == b"jpeg"
+            await socket.send(text="came")
+            await socket.send(bytes=b"came")
+            reader.hear(f"event/{VEHICLE}", b'{"kind": "sleep"}')
+            assert await socket.said() == {"kind": "sleep"}
+            assert reader.wanted
+        await until(lambda: not reader.wanted)
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("text", [f"{{{VEHICLE}}}", str(VEHICLE).upper(), VEHICLE.hex])
+def test_any_form_of_the_uuid(text: str) -> None:
+    async def story() -> None:
+        reader = FakeReader()
+        async with Socket(api(reader), text) as socket:
+            await socket.message()
+            await socket.message()
+            assert f"base64/{VEHICLE}" in reader.wanted
+
+    asyncio.run(story())
+
+
+def test_what_is_no_vehicle_cannot_be_watched() -> None:
+    async def story() -> None:
+        async with Socket(api(FakeReader()), "everybody") as socket:
+            assert (await socket.message())["type"] == "websocket.close"
+
+    asyncio.run(story())
+
+
+def test_there_is_a_limit_to_watchers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live_module, "MOST_WATCHERS", 1)
+
+    async def story() -> None:
+        app = api(FakeReader())
+        async with Socket(app) as first:
+            await first.message()
+            await first.message()
+            async with Socket(app) as second:
+                assert (await second.message())["type"] == "websocket.accept"
+                assert (await second.message())["code"] == live_module.TRY_AGAIN_LATER
+
+    asyncio.run(story())
