@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import uuid
 from collections.abc import Iterator
 
 import paho.mqtt.client as mqtt
@@ -31,14 +32,14 @@ class World:
 
     def hears(self, topic: str) -> bool:
         """Whether a message on it arrives; said more than once, since a subscription takes its time."""
-        self.heard.clear()
+        mark = uuid.uuid4().bytes  # of this question: answers to others may still be on their way
         client = mqtt.Client(CallbackAPIVersion.VERSION2)
         client.connect("127.0.0.1", self.port)
         client.loop_start()
 
         def said() -> bool:
-            client.publish(topic, b"x", qos=1).wait_for_publish(5)
-            return (topic, b"x") in self.heard
+            client.publish(topic, mark, qos=1).wait_for_publish(5)
+            return (topic, mark) in self.heard
 
         found = eventually(said, 2.0)
         client.disconnect()
