@@ -120,15 +120,16 @@ class Live:
 
     def _hand_on(self, topic: str, payload: bytes) -> None:
         kind, _, name = topic.partition("/")
-        watchers = self._watchers.get(name, ())
-        if kind == "base64":
-            jpeg = b64decode(payload)
-            for watcher in watchers:
-                watcher.show(jpeg)
+        try:
+            jpeg = b64decode(payload) if kind == "base64" else b""
+            text = "" if kind == "base64" else payload.decode()
+        except ValueError:  # on a broker where anybody may say anything
             return
-        text = payload.decode()
-        for watcher in watchers:
-            watcher.say(json.dumps({"alert": text}) if kind == "alert" else text)
+        for watcher in self._watchers.get(name, ()):
+            if kind == "base64":
+                watcher.show(jpeg)
+            else:
+                watcher.say(json.dumps({"alert": text}) if kind == "alert" else text)
 
     def _tell(self, state: str) -> None:
         if state == self._state:

@@ -49,6 +49,18 @@ def test_frames_events_and_alerts_of_one_vehicle() -> None:
     asyncio.run(story())
 
 
+def test_what_only_looks_like_ours_is_shown_to_nobody() -> None:
+    async def story() -> None:
+        reader = FakeReader()
+        with reader.live().watch(ONE) as watcher:
+            await soon(watcher)
+            reader.hear(f"base64/{ONE}", b"no base64")
+            reader.hear(f"alert/{ONE}", b"\xff\xfe")
+            assert await nothing(watcher)
+
+    asyncio.run(story())
+
+
 def test_topics_are_read_while_somebody_watches() -> None:
     async def story() -> None:
         reader = FakeReader()
