@@ -121,7 +121,7 @@ class Live:
     def _hand_on(self, topic: str, payload: bytes) -> None:
         kind, _, name = topic.partition("/")
         try:
-            jpeg = b64decode(payload) if kind == "base64" else b""
+            jpeg = b64decode(payload, validate=True) if kind == "base64" else b""
             text = "" if kind == "base64" else payload.decode()
         except ValueError:  # on a broker where anybody may say anything
             return
