@@ -187,6 +187,7 @@ class Flusher:
 
 
 def _make(part: Journal, mp4: Path) -> None:
+    mp4.parent.mkdir(parents=True, exist_ok=True)
     making = mp4.with_suffix(".part")
     try:
         _encode_into(making, part)

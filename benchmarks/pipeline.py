@@ -9,7 +9,8 @@ that of Ray's own processes is. With `--stub` there are no models, and all that 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 
 from benchmarks.ceiling import Rate
 from benchmarks.frames import jpegs
@@ -26,6 +27,17 @@ MOST_STEADY = 0.9
 """Of what it takes; more would not drain what waits."""
 WARM_S = 4.0
 """Once all processes are there, until the load has found the rate."""
+
+
+@contextlib.contextmanager
+def loaded(measured: Measured, vehicles: int, frames: Sequence[bytes]) -> Iterator[Load]:
+    """So many vehicles with an open trip, all processes there, the mailboxes filled; afterwards all is calm again."""
+    with Load(measured.broker_port, lambda: measured.service.json("/v1/streams"), vehicles, frames) as load:
+        load.steady(WARM_FPS)
+        measured.settle(vehicles)
+        load.saturate(WARM_S)
+        yield load
+    measured.settle()
 
 
 def saturated(measured: Measured, vehicles: int, frames: Sequence[bytes], seconds: float) -> Rate:
@@ -49,10 +61,7 @@ def saturated_and_steady(
         RuntimeError: Too many were dropped for a load that should fit: that costs as well.
     """
     then = None
-    with Load(measured.broker_port, lambda: measured.service.json("/v1/streams"), vehicles, frames) as load:
-        load.steady(WARM_FPS)
-        measured.settle(vehicles)
-        load.saturate(WARM_S)
+    with loaded(measured, vehicles, frames) as load:
         dropped = load.look().dropped
         full = _rate(measured, lambda: load.saturate(seconds))
         dropped = load.look().dropped - dropped
@@ -61,7 +70,6 @@ def saturated_and_steady(
             if not eventually(lambda: sum(load.look().backlog.values()) <= vehicles, SETTLE_S, every_s=1.0):
                 raise RuntimeError(f"{vehicles} vehicles at {fps:g} frames/s each are more than it takes")
             then = _rate(measured, lambda: load.watch(seconds))
-    measured.settle()
     if dropped > MOST_DROPPED * full.frames:
         raise RuntimeError(f"{dropped} frames were dropped under a load that should fit")
     return full, then

@@ -15,8 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from benchmarks.frames import jpegs
-from benchmarks.load import Load
-from benchmarks.pipeline import WARM_FPS, WARM_S
+from benchmarks.pipeline import loaded
 from benchmarks.service import SETTLE_S, Measured, service
 from benchmarks.stub import CARD
 from tests.waiting import eventually
@@ -112,12 +111,8 @@ def _saturated(measured: Measured, detectors: int, vehicles: int, frames: Sequen
 
     if not eventually(lambda: running() == detectors, SETTLE_S):
         raise RuntimeError(f"{running()} of {detectors} Detectors are running")
-    with Load(measured.broker_port, lambda: measured.service.json("/v1/streams"), vehicles, frames) as load:
-        load.steady(WARM_FPS)
-        measured.settle(vehicles)
-        load.saturate(WARM_S)
+    with loaded(measured, vehicles, frames) as load:
         first, last = load.saturate(SECONDS)
-    measured.settle()
     fps = (last.observed - first.observed) / (last.at_s - first.at_s)
     return OnNodes(fps, tuple(sorted(Counter(last.nodes).values(), reverse=True)))
 

@@ -20,7 +20,7 @@ from actors.records import AlertRecord, EventRecord, TripRecord, VideoRecord
 from serve_app.adapters.engines import mysql_engine, sqlite_engine
 from serve_app.adapters.schema import alerts, events, metadata, trips, vehicles, videos
 
-_EPOCH = dt.datetime(1970, 1, 1)  # noqa: DTZ001 the columns are UTC without a zone
+EPOCH = dt.datetime(1970, 1, 1)  # noqa: DTZ001 the columns are UTC without a zone
 _LOST_RACES = {1205, 1213}  # MySQL: lock wait timeout, deadlock
 _IN_ONE_QUERY = 5000
 _DENIED = {1044, 1142}  # MySQL: no right to the database, to the command
@@ -158,7 +158,7 @@ class SqlMetricsStore:
         """
         self.prepare()
         with self.engine.connect() as connection:
-            return _id_of(connection, videos, video_uuid) is not None
+            return id_of(connection, videos, video_uuid) is not None
 
     def ping(self) -> None:
         """Return when the database answers now.
@@ -203,7 +203,7 @@ def _lost_a_race(error: BaseException) -> bool:
 def _save_video(connection: Connection, video: VideoRecord, records: Sequence[AlertRecord]) -> None:
     now = _now()
     vehicle_id = _vehicle_id(connection, video.vehicle, now)
-    video_id = _id_of(connection, videos, video.uuid)
+    video_id = id_of(connection, videos, video.uuid)
     if video_id is None:
         video_id = _insert(connection, videos, video.uuid, now, vehicle_id=vehicle_id, url=video.url)
     uuids = [str(record.uuid) for record in records]
@@ -227,7 +227,7 @@ def _save_trip(connection: Connection, trip: TripRecord) -> None:
         "frames": trip.frames,
         "flagged": trip.flagged,
     }
-    trip_id = _id_of(connection, trips, trip.uuid)
+    trip_id = id_of(connection, trips, trip.uuid)
     if trip_id is None:
         _insert(connection, trips, trip.uuid, now, vehicle_id=vehicle_id, opened_at=_utc(trip.opened_at_ms), **values)
     else:
@@ -247,7 +247,7 @@ def _save_event(connection: Connection, event: EventRecord) -> None:
         "peak": json.dumps(dict(event.peak)),
         "coverage": event.coverage,
     }
-    event_id = _id_of(connection, events, event.uuid)
+    event_id = id_of(connection, events, event.uuid)
     if event_id is not None:
         if event.ended_ms is not None:  # else it is a part that comes late, and knows less
             connection.execute(update(events).where(events.c.id == event_id).values(**values, updated_at=now))
@@ -262,7 +262,7 @@ def _save_event(connection: Connection, event: EventRecord) -> None:
         started_at=_utc(event.started_ms),
         policy=event.policy,
         models=event.models,
-        video_id=_id_of(connection, videos, event.video) if event.video else None,
+        video_id=id_of(connection, videos, event.video) if event.video else None,
         offset_s=event.offset_s,
         **values,
     )
@@ -285,11 +285,12 @@ def _alert_row(record: AlertRecord, video_id: int, now: dt.datetime) -> dict[str
 
 
 def _vehicle_id(connection: Connection, vehicle: uuid.UUID, now: dt.datetime) -> int:
-    found = _id_of(connection, vehicles, vehicle)
+    found = id_of(connection, vehicles, vehicle)
     return _insert(connection, vehicles, vehicle, now) if found is None else found
 
 
-def _id_of(connection: Connection, table: Table, row: uuid.UUID) -> int | None:
+def id_of(connection: Connection, table: Table, row: uuid.UUID) -> int | None:
+    """The number of the row with this UUID; None when there is none."""
     found: int | None = connection.scalar(select(table.c.id).where(table.c.uuid == str(row)))
     return found
 
@@ -300,7 +301,7 @@ def _insert(connection: Connection, table: Table, row: uuid.UUID, now: dt.dateti
 
 
 def _utc(time_ms: int) -> dt.datetime:
-    return _EPOCH + dt.timedelta(milliseconds=time_ms)
+    return EPOCH + dt.timedelta(milliseconds=time_ms)
 
 
 def _now() -> dt.datetime:

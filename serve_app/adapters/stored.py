@@ -9,14 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from sqlalchemy import Column, Row, Select, and_, or_, select
+from sqlalchemy import Column, Row, Select, Table, and_, or_, select
 from sqlalchemy.sql import ColumnElement
 
 from models.types import EventKind
 from serve_app.adapters.schema import alerts, events, vehicles, videos
-from serve_app.adapters.sql import SqlMetricsStore
-
-_EPOCH = dt.datetime(1970, 1, 1)  # noqa: DTZ001 the columns are UTC without a zone
+from serve_app.adapters.sql import EPOCH, SqlMetricsStore, id_of
 
 T = TypeVar("T")
 
@@ -117,7 +115,7 @@ class StoredRows:
 
     def videos(self, vehicle: uuid.UUID, limit: int, after: Cursor | None = None) -> Page[StoredVideo] | None:
         """A vehicle's; None when it is unknown."""
-        vehicle_id = self._id_of(vehicles.c, vehicle)
+        vehicle_id = self._id_of(vehicles, vehicle)
         if vehicle_id is None:
             return None
         return self._page(
@@ -132,7 +130,7 @@ class StoredRows:
 
     def alerts(self, video: uuid.UUID, limit: int, after: Cursor | None = None) -> Page[StoredAlert] | None:
         """The flagged frames of a video; None when that is unknown."""
-        video_id = self._id_of(videos.c, video)
+        video_id = self._id_of(videos, video)
         if video_id is None:
             return None
         return self._page(
@@ -200,7 +198,7 @@ class StoredRows:
     ) -> Page[T]:
         time, number = order
         if after is not None:
-            at = _EPOCH + dt.timedelta(milliseconds=after.time_ms)
+            at = EPOCH + dt.timedelta(milliseconds=after.time_ms)
             query = query.where(or_(time < at, and_(time == at, number < after.row)))
         self._store.prepare()
         with self._store.engine.connect() as connection:
@@ -208,14 +206,13 @@ class StoredRows:
         shown = rows[:limit]
         end = None
         if len(rows) > limit:
-            end = Cursor(round((getattr(shown[-1], time.name) - _EPOCH) / dt.timedelta(milliseconds=1)), shown[-1].id)
+            end = Cursor(round((getattr(shown[-1], time.name) - EPOCH) / dt.timedelta(milliseconds=1)), shown[-1].id)
         return Page(tuple(make(row) for row in shown), end)
 
-    def _id_of(self, columns: Any, row: uuid.UUID) -> int | None:
+    def _id_of(self, table: Table, row: uuid.UUID) -> int | None:
         self._store.prepare()
         with self._store.engine.connect() as connection:
-            found: int | None = connection.scalar(select(columns.id).where(columns.uuid == str(row)))
-        return found
+            return id_of(connection, table, row)
 
 
 def _event(row: Row[Any]) -> StoredEvent:
