@@ -35,7 +35,7 @@ DECODED_BATCHES = 2
 """One that the models work on and one ahead of them: sixteen pictures of 16 megapixels are 800 MB."""
 STUCK_AFTER_S = 30.0
 """For one picture's decoding, or one batch in the models."""
-YIELDING = 10
+YIELDING = 19
 """Of Unix's niceness: the models take all cores there are; relays, pushes and journals need little and go first."""
 BROKEN_AFTER = 10
 """Batches that failed one after the other; more than the Gateway tries a lone frame that is to blame itself."""

@@ -138,6 +138,8 @@ def environment(settings: Settings) -> Mapping[str, str]:
         # One event loop in a replica, not three: each call would pass through all of them. Nothing of ours holds it up.
         "RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP": "0",
         "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",
+        # Ray would have every worker at 15, hardly before the Detector (19), which takes all cores there are.
+        "RAY_worker_niceness": "0",
         "GRPC_VERBOSITY": "ERROR",  # else a line for every child that a process with gRPC threads starts
         # Everything of a Ray on one machine listens on loopback only (docs/adr/0003).
         **({} if os.environ.get("RAY_ADDRESS") else {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}),
