@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import uuid
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from http import HTTPStatus
 from typing import Protocol, TypeVar
 
 from fastapi import APIRouter, HTTPException, Response
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 from ray.exceptions import RayError
 from ray.serve.exceptions import RayServeException
 
+from serve_app.observed import Seen
 from serve_app.probe import Probe
 from serve_app.stores import Readers
 from serve_app.views import FlowHealth, FlushInfo, StreamInfo
@@ -34,11 +35,39 @@ class GatewayView(Protocol):
     async def stream(self, vehicle: uuid.UUID) -> StreamInfo | None:
         """One of them."""
 
+    async def open(self, vehicle: uuid.UUID) -> bool:
+        """Begin a trip of the vehicle, if none is open; False when that is refused."""
+
     async def close(self, vehicle: uuid.UUID) -> bool:
         """End the vehicle's trip; False when none is open."""
 
     async def flushes(self) -> list[FlushInfo]:
         """What is closed and not stored yet."""
+
+    async def observed(self, vehicle: uuid.UUID, after: int) -> Sequence[Seen]:
+        """What was seen of it since, see `Observed.after`."""
+
+
+class LimitsOut(BaseModel):
+    """What a driver's measures are compared with now; it moves with the driver's calibration."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    blink_closed: float | None = Field(description="Eyes are closed above this `eye_blink`; null where EAR says it")
+    ear_closed: float = Field(description="Else they are closed below this EAR", examples=[0.13])
+    jaw_open: float | None = Field(description="The mouth is wide open above this `jaw_open`; null where MAR says it")
+    mar_open: float = Field(description="Else it is above this MAR", examples=[1.0])
+    yaw_deg: tuple[float, float] = Field(description="The head is away outside these", examples=[(-25.0, 25.0)])
+    pitch_deg: tuple[float, float] = Field(description="Likewise", examples=[(-20.0, 20.0)])
+
+
+class RunningEventOut(BaseModel):
+    """An event that has not ended."""
+
+    id: uuid.UUID
+    kind: str = Field(examples=["phone_use"])
+    severity: str = Field(examples=["info", "medium", "high", "critical"])
+    started_at: dt.datetime
 
 
 class StreamOut(BaseModel):
@@ -54,10 +83,12 @@ class StreamOut(BaseModel):
     driver_state: str = Field(description="What the last frame showed", examples=["attentive", "eyes closed"])
     node: str | None = Field(description="Ray's id of the actor's node; null while it starts")
     pid: int | None = Field(description="The actor's process; null while it starts")
+    events: list[RunningEventOut] = Field(description="Those that run, in the order in which they began")
+    limits: LimitsOut | None = Field(description="null until there was a face")
 
 
-class CloseOut(BaseModel):
-    """A trip that ends."""
+class AcceptedOut(BaseModel):
+    """What begins or ends."""
 
     vehicle: uuid.UUID
 
@@ -95,6 +126,7 @@ class HealthOut(BaseModel):
     journal: str = Field(description="`ok`, or why the open trips' journals are not complete on disk")
     streams: int
     refused: dict[str, int] = Field(description="Everything refused or dropped since the start, by reason")
+    batch_frames: float | None = Field(description="Frames in a batch, mean of the last 50; null before the first")
 
 
 def stream_routes(gateway: GatewayView, readers: Readers) -> APIRouter:
@@ -122,6 +154,7 @@ def stream_routes(gateway: GatewayView, readers: Readers) -> APIRouter:
             journal=flow.journal,
             streams=flow.streams,
             refused=flow.refused,
+            batch_frames=flow.batch_frames,
         )
 
     @router.get("/v1/streams")
@@ -137,12 +170,19 @@ def stream_routes(gateway: GatewayView, readers: Readers) -> APIRouter:
             raise _not_open(vehicle)
         return _stream_out(info)
 
+    @router.post("/v1/streams/{vehicle}/open", status_code=HTTPStatus.ACCEPTED)
+    async def open_(vehicle: uuid.UUID) -> AcceptedOut:
+        """Begin a trip as the vehicle's open_stream would; without effect while one is open."""
+        if not await _in_time(gateway.open(vehicle)):
+            raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, "refused: too many are open, or open at once")
+        return AcceptedOut(vehicle=vehicle)
+
     @router.post("/v1/streams/{vehicle}/close", status_code=HTTPStatus.ACCEPTED)
-    async def close(vehicle: uuid.UUID) -> CloseOut:
+    async def close(vehicle: uuid.UUID) -> AcceptedOut:
         """End the vehicle's trip as its close_stream would; its flush shows in `/v1/flushes`."""
         if not await _in_time(gateway.close(vehicle)):
             raise _not_open(vehicle)
-        return CloseOut(vehicle=vehicle)
+        return AcceptedOut(vehicle=vehicle)
 
     @router.get("/v1/flushes")
     async def flushes() -> list[FlushOut]:
@@ -177,7 +217,7 @@ def _stream_out(info: StreamInfo) -> StreamOut:
     return StreamOut(
         vehicle=info.trip.vehicle,
         trip=info.trip.id,
-        opened_at=dt.datetime.fromtimestamp(info.trip.opened_at_ms / 1000, dt.UTC),
+        opened_at=_time(info.trip.opened_at_ms),
         frames=info.frames,
         flagged=info.flagged,
         dropped=info.dropped,
@@ -185,7 +225,16 @@ def _stream_out(info: StreamInfo) -> StreamOut:
         driver_state=info.driver_state,
         node=info.node,
         pid=info.pid,
+        events=[
+            RunningEventOut(id=event.uuid, kind=event.kind, severity=event.severity, started_at=_time(event.started_ms))
+            for event in info.events
+        ],
+        limits=LimitsOut.model_validate(info.limits) if info.limits else None,
     )
+
+
+def _time(time_ms: int) -> dt.datetime:
+    return dt.datetime.fromtimestamp(time_ms / 1000, dt.UTC)
 
 
 async def _flow_health(gateway: GatewayView) -> FlowHealth:

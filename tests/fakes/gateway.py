@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
+from collections.abc import Sequence
 
+from serve_app.observed import Seen
 from serve_app.views import DetectorInfo, FlowHealth, FlushInfo, StreamInfo
 
 
@@ -14,6 +17,8 @@ class FakeGateway:
         now: What `health` says.
         open: The open streams; `close` takes one out.
         flushing: What is closed and not stored.
+        opened: Vehicles that `open` was asked for; refused when `full`.
+        seen: What was seen of a vehicle.
         failure: What every call raises, if anything.
     """
 
@@ -28,6 +33,9 @@ class FakeGateway:
         )
         self.open: list[StreamInfo] = []
         self.flushing: list[FlushInfo] = []
+        self.opened: list[uuid.UUID] = []
+        self.full = False
+        self.seen: dict[uuid.UUID, list[Seen]] = {}
         self.failure: Exception | None = None
 
     async def health(self) -> FlowHealth:
@@ -45,6 +53,12 @@ class FakeGateway:
         self._fail()
         return next((info for info in self.open if info.trip.vehicle == vehicle), None)
 
+    async def open(self, vehicle: uuid.UUID) -> bool:
+        """See `GatewayView.open`."""
+        self._fail()
+        self.opened.append(vehicle)
+        return not self.full
+
     async def close(self, vehicle: uuid.UUID) -> bool:
         """See `GatewayView.close`."""
         self._fail()
@@ -56,6 +70,14 @@ class FakeGateway:
         """See `GatewayView.flushes`."""
         self._fail()
         return self.flushing
+
+    async def observed(self, vehicle: uuid.UUID, after: int) -> Sequence[Seen]:
+        """See `GatewayView.observed`."""
+        self._fail()
+        found = [one for one in self.seen.get(vehicle, ()) if one.number > after]
+        if not found:
+            await asyncio.sleep(0.05)
+        return found
 
     def _fail(self) -> None:
         if self.failure:
