@@ -280,7 +280,7 @@ LIMITS_OF: dict[EventKind, tuple[str, ...]] = {
     "no_face": ("no_face_s", "no_face_end_s", "smallest_face_px"),
     "camera_blind": ("blind_s", "blind_end_s"),
 }
-"""The numbers that decide about an event of a kind, the first of them when it begins; the rules are in `models.events`."""
+"""The numbers that decide about an event of a kind; the rules are in `models.events`."""
 
 
 def main() -> None:

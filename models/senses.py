@@ -104,7 +104,10 @@ class Senses:
         return Reading(eyes_closed, self._is_mouth_open(face, at_s), self._is_away(face))
 
     def limits(self, face: Face) -> Limits:
-        """What such a face is compared with, for a person to see; open eyes that were closed, and calibration, have wider ones."""
+        """What such a face is compared with, for a person to see.
+
+        Wider while it calibrates, and for eyes that were closed.
+        """
         opening, yaw_deg, pitch_deg = self._neutral
         p, pack = self._p, PACKS[face.pack]
         by_blink = face.eye_blink is not None and math.isfinite(p.blink_closed)

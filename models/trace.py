@@ -38,7 +38,7 @@ class TraceHead:
         part: From 1.
         policy: Name and version of the profile that it was scored with.
         models: Names of the models, with the hash of the weights.
-        footage_first_s: Capture time of its video's first picture; None: there is none, or the trace is older than this.
+        footage_first_s: Capture time of its video's first picture; None in traces from before this.
     """
 
     trip: UUID

@@ -215,7 +215,7 @@ class Flow:
         self.intake.adopt(trip, age_s=status.age_s, frames=progress.frames, next_seq=progress.next_seq + SEQ_GAP)
 
     def reopen(self, vehicle: uuid.UUID) -> None:
-        """Open a trip as an open_stream would: a person wants it, or another Gateway acknowledged one of which no actor has heard.
+        """Open a trip as an open_stream would: for a person, or since no actor knows of one that another Gateway took.
 
         Then too it is a new one: that of the other Gateway may be over, and its names used.
         """

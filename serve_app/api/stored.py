@@ -92,7 +92,7 @@ class EventOut(RowOut):
 
 
 def stored_routes(rows: StoredRows) -> APIRouter:
-    """`/v1/vehicles`, `/v1/vehicles/{uuid}/videos`, `/v1/videos/{uuid}/alerts`, `/v1/events` and `/v1/events/{uuid}`."""
+    """`/v1/vehicles`, their `/videos`, `/v1/videos/{uuid}/alerts`, `/v1/events` and one of them."""
     router = APIRouter()
 
     @router.get("/v1/vehicles")

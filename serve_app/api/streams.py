@@ -1,4 +1,4 @@
-"""Health and open streams, as the Gateway knows them."""
+"""Open streams and flushes, as the Gateway knows them."""
 
 from __future__ import annotations
 
@@ -9,14 +9,12 @@ from collections.abc import Awaitable, Sequence
 from http import HTTPStatus
 from typing import Protocol, TypeVar
 
-from fastapi import APIRouter, HTTPException, Response
+from fastapi import APIRouter, HTTPException
 from pydantic import BaseModel, ConfigDict, Field
 from ray.exceptions import RayError
 from ray.serve.exceptions import RayServeException
 
 from serve_app.observed import Seen
-from serve_app.probe import Probe
-from serve_app.stores import Readers
 from serve_app.views import FlowHealth, FlushInfo, StreamInfo
 
 ANSWER_TIMEOUT_S = 3.0
@@ -113,49 +111,9 @@ class FlushOut(BaseModel):
     pid: int | None = Field(description="The actor's process; null while no actor answers for it")
 
 
-class HealthOut(BaseModel):
-    """Each dependency's state; `ok` or what is wrong."""
-
-    status: str = Field(examples=["ok", "unavailable"])
-    broker: str
-    detector_replicas: int
-    object_model: str = Field(description="`none` without one")
-    face_model: str
-    database: str
-    storage: str
-    journal: str = Field(description="`ok`, or why the open trips' journals are not complete on disk")
-    streams: int
-    refused: dict[str, int] = Field(description="Everything refused or dropped since the start, by reason")
-    batch_frames: float | None = Field(description="Frames in a batch, mean of the last 50; null before the first")
-
-
-def stream_routes(gateway: GatewayView, readers: Readers) -> APIRouter:
-    """`/healthz` and `/v1/streams`."""
+def stream_routes(gateway: GatewayView) -> APIRouter:
+    """`/v1/streams` and `/v1/flushes`."""
     router = APIRouter()
-    database_probe, storage_probe = Probe(readers.metrics.ping), Probe(readers.footage.ping)
-
-    @router.head("/healthz", include_in_schema=False)
-    @router.get("/healthz", responses={503: {"model": HealthOut}})
-    async def healthz(response: Response) -> HealthOut:
-        """Each dependency's state; 503 when frames cannot be taken."""
-        flow, database, storage = await asyncio.gather(
-            _flow_health(gateway), _ping(database_probe), _ping(storage_probe)
-        )
-        if not flow.takes_frames:
-            response.status_code = HTTPStatus.SERVICE_UNAVAILABLE
-        return HealthOut(
-            status="ok" if flow.takes_frames else "unavailable",
-            broker=flow.broker,
-            detector_replicas=flow.detector_replicas,
-            object_model=flow.detector.object_model if flow.detector else "starting",
-            face_model=flow.detector.face_model if flow.detector else "starting",
-            database=database,
-            storage=storage,
-            journal=flow.journal,
-            streams=flow.streams,
-            refused=flow.refused,
-            batch_frames=flow.batch_frames,
-        )
 
     @router.get("/v1/streams")
     async def streams() -> list[StreamOut]:
@@ -237,21 +195,6 @@ def _time(time_ms: int) -> dt.datetime:
     return dt.datetime.fromtimestamp(time_ms / 1000, dt.UTC)
 
 
-async def _flow_health(gateway: GatewayView) -> FlowHealth:
-    try:
-        async with asyncio.timeout(ANSWER_TIMEOUT_S):
-            return await gateway.health()
-    except Exception as error:  # noqa: BLE001 - whatever it is, the Gateway is not there, and that is the answer
-        return FlowHealth(
-            broker=f"the Gateway does not answer ({type(error).__name__})",
-            detector_replicas=0,
-            detector=None,
-            streams=0,
-            journal="unknown",
-            refused={},
-        )
-
-
 async def _in_time(answer: Awaitable[_T]) -> _T:
     """The Gateway's answer, or a 503: it may be about to be replaced."""
     try:
@@ -259,13 +202,3 @@ async def _in_time(answer: Awaitable[_T]) -> _T:
             return await answer
     except (TimeoutError, RayError, RayServeException) as error:
         raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, "the Gateway does not answer; try again") from error
-
-
-async def _ping(probe: Probe[None]) -> str:
-    try:
-        await probe.answer(ANSWER_TIMEOUT_S)
-    except TimeoutError:
-        return f"no answer within {ANSWER_TIMEOUT_S:.0f} s"
-    except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer
-        return type(error).__name__  # its text may name users and addresses
-    return "ok"

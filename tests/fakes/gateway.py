@@ -15,7 +15,7 @@ class FakeGateway:
 
     Attributes:
         now: What `health` says.
-        open: The open streams; `close` takes one out.
+        now_open: The open streams; `close` takes one out.
         flushing: What is closed and not stored.
         opened: Vehicles that `open` was asked for; refused when `full`.
         seen: What was seen of a vehicle.
@@ -31,7 +31,7 @@ class FakeGateway:
             streams=0,
             refused={"not_jpeg": 3},
         )
-        self.open: list[StreamInfo] = []
+        self.now_open: list[StreamInfo] = []
         self.flushing: list[FlushInfo] = []
         self.opened: list[uuid.UUID] = []
         self.full = False
@@ -46,12 +46,12 @@ class FakeGateway:
     async def streams(self) -> list[StreamInfo]:
         """See `GatewayView.streams`."""
         self._fail()
-        return self.open
+        return self.now_open
 
     async def stream(self, vehicle: uuid.UUID) -> StreamInfo | None:
         """See `GatewayView.stream`."""
         self._fail()
-        return next((info for info in self.open if info.trip.vehicle == vehicle), None)
+        return next((info for info in self.now_open if info.trip.vehicle == vehicle), None)
 
     async def open(self, vehicle: uuid.UUID) -> bool:
         """See `GatewayView.open`."""
@@ -62,8 +62,8 @@ class FakeGateway:
     async def close(self, vehicle: uuid.UUID) -> bool:
         """See `GatewayView.close`."""
         self._fail()
-        left = [info for info in self.open if info.trip.vehicle != vehicle]
-        closed, self.open = len(left) < len(self.open), left
+        left = [info for info in self.now_open if info.trip.vehicle != vehicle]
+        closed, self.now_open = len(left) < len(self.now_open), left
         return closed
 
     async def flushes(self) -> list[FlushInfo]:
