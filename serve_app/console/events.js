@@ -1,6 +1,7 @@
 // Events: the list, and one of them with the reasons for it.
 import { html, useMemo } from "./lib.js";
 import { useAnswer, usePages } from "./api.js";
+import { strip } from "./charts.js";
 import { KINDS, clock, kindName, number, peakText, seconds, short } from "./format.js";
 import { Choice, EventLink, Fault, Field, Filters, Loading, Pages, Severity, Shown, Time, utc } from "./parts.js";
 import { faceOf } from "./trips.js";
@@ -92,28 +93,29 @@ function Trace({ event, trip }) {
   const from = seconds(trip.opened_at, event.started_at);
   const to = event.ended_at ? seconds(trip.opened_at, event.ended_at) : from;
   const window = [Math.max(0, from - BEFORE_S), to + AFTER_S];
-  const strip = useMemo(() => {
-    const rows = (trace.data?.frames ?? []).filter((row) => row[0] >= window[0] && row[0] <= window[1]);
-    return { times: rows.map((row) => row[0]), faces: rows.map(faceOf), rows };
-  }, [trace.data]);
+  const rows = useMemo(
+    () => (trace.data?.frames ?? []).filter((row) => row[0] >= window[0] && row[0] <= window[1]),
+    [trace.data],
+  );
+  const seen = useMemo(() => strip(rows.map((row) => ({ at: row[0], face: faceOf(row) }))), [rows]);
   if (!event.video) return html`<p class="soft">Without footage no trace is kept.</p>`;
   if (trace.error) return html`<${Fault} error=${trace.error} again=${trace.again} />`;
   if (!trace.data) return html`<${Loading} what="what was seen" />`;
   const objects = new Map();
-  for (const row of strip.rows) {
+  for (const row of rows) {
     if (row[0] < from || row[0] > to) continue;
     for (const [label, confidence] of row[2]) {
       const known = objects.get(label) ?? { frames: 0, best: 0 };
       objects.set(label, { frames: known.frames + 1, best: Math.max(known.best, confidence) });
     }
   }
-  const during = strip.rows.filter((row) => row[0] >= from && row[0] <= to).length;
+  const during = rows.filter((row) => row[0] >= from && row[0] <= to).length;
   return html`
     <p>
       ${during} frames while it lasted${objects.size ? "; seen in them: " : ", no object in them."}
       ${[...objects].map(([label, { frames, best }]) => `${label} in ${frames} (up to ${Math.round(100 * best)} %)`).join(", ")}
     </p>
-    <${Strips} times=${strip.times} faces=${strip.faces} window=${window} areas=${[[from, to]]} format=${clock} />`;
+    <${Strips} ...${seen} window=${window} areas=${[[from, to]]} format=${clock} />`;
 }
 
 function OtherProfiles({ event, trip }) {

@@ -61,7 +61,7 @@ export function Filters({ query, path, children }) {
 }
 
 export const Field = ({ label, name, value, type = "text", ...rest }) => html`
-  <label>${label}<input name=${name} type=${type} value=${value ?? ""} ...${rest} /></label>`;
+  <label>${label}<input name=${name} type=${type} defaultValue=${value ?? ""} ...${rest} /></label>`;
 
 export const Choice = ({ label, name, value, options }) => html`
   <label>${label}

@@ -1,6 +1,7 @@
 // Trips that have ended: the list, and one of them with its footage, events and metrics.
 import { html, useEffect, useMemo, useRef, useState } from "./lib.js";
 import { ask, useAnswer, usePages } from "./api.js";
+import { strip } from "./charts.js";
 import { clock, kindName, number, peakText, seconds, short } from "./format.js";
 import { Choice, Empty, EventLink, Fault, Field, Filters, Pages, Severity, Shown, Time, utc } from "./parts.js";
 import { Strips } from "./vehicle.js";
@@ -60,7 +61,7 @@ function Part({ video, number: part, trip, events, start }) {
   const trace = useAnswer(`/v1/videos/${video.uuid}/trace`);
   const first = trace.data?.footage_first_s ?? undefined; // seconds since the trip opened, of the first picture
   const rows = trace.data?.frames ?? [];
-  const strip = useMemo(() => ({ times: rows.map((row) => row[0]), faces: rows.map(faceOf) }), [trace.data]);
+  const seen = useMemo(() => strip(rows.map((row) => ({ at: row[0], face: faceOf(row) }))), [trace.data]);
   const seek = (to) => {
     player.current.currentTime = Math.max(0, Math.min(to, player.current.duration || to));
     setAt(player.current.currentTime);
@@ -112,7 +113,7 @@ function Part({ video, number: part, trip, events, start }) {
         ? html`<${Fault} error=${trace.error} again=${trace.again} />`
         : html`
             <p class="soft">Of all frames of this part, those without footage included; shaded: events. Click to see that moment.</p>
-            <${Strips} ...${strip} window=${rows.length ? [rows[0][0], rows.at(-1)[0]] : [0, 1]} areas=${areas}
+            <${Strips} ...${seen} window=${rows.length ? [rows[0][0], rows.at(-1)[0]] : [0, 1]} areas=${areas}
               at=${first === undefined ? undefined : first + at} format=${clock}
               onPick=${(time) => first !== undefined && seek(time - first)} />`}
     </section>`;

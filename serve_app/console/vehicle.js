@@ -1,7 +1,7 @@
 // One vehicle, live: the picture with what the models see in it, what its driver does, what happened.
 import { html, useCallback, useEffect, useRef, useState } from "./lib.js";
 import { ApiError, ask, useAnswer, usePages } from "./api.js";
-import { Chart, MEASURES } from "./charts.js";
+import { Chart, MEASURES, strip } from "./charts.js";
 import { ago, clock, kindName, number, peakText } from "./format.js";
 import { LIVE_TEXT, useLive } from "./live.js";
 import { Empty, EventLink, Fault, Pages, Severity, Time, useNow } from "./parts.js";
@@ -49,19 +49,18 @@ function drawSeen(canvas, picture, seen, limits) {
 
 function useStrip() {
   const rows = useRef([]);
-  const [strip, setStrip] = useState({ times: [], faces: [] });
+  const [shown, setShown] = useState(strip([]));
   const take = useCallback((observations) => {
     for (const { captured_s: at, face } of observations) {
       const last = rows.current.at(-1);
       if (last && at < last.at) rows.current = []; // another trip
-      if (last && at - last.at > 1) rows.current.push({ at: last.at + 0.001, face: null }); // unknown in between
       rows.current.push({ at, face });
     }
     const newest = rows.current.at(-1).at;
     rows.current = rows.current.filter(({ at }) => at > newest - STRIP_S);
-    setStrip({ times: rows.current.map(({ at }) => at), faces: rows.current.map(({ face }) => face) });
+    setShown(strip(rows.current));
   }, []);
-  return [strip, take];
+  return [shown, take];
 }
 
 export function Strips({ times, faces, limits, window, areas, at, format, onPick }) {
@@ -113,7 +112,7 @@ export function VehiclePage({ vehicle }) {
   const seen = useRef(null);
   const shownNumber = useRef(0);
   const [behind, setBehind] = useState(0);
-  const [strip, take] = useStrip();
+  const [minute, take] = useStrip();
   const [said, setSaid] = useState([]);
   const past = usePages("/v1/events", { vehicle });
   const limits = stream?.limits ?? undefined;
@@ -145,7 +144,7 @@ export function VehiclePage({ vehicle }) {
   });
   useEffect(() => past.again(), [isOpen]);
 
-  const newest = strip.times.at(-1) ?? 0;
+  const newest = minute.times.at(-1) ?? 0;
   return html`
     <h1>Vehicle <code>${vehicle}</code></h1>
     <div class="vehicle">
@@ -178,8 +177,8 @@ export function VehiclePage({ vehicle }) {
       </section>
       <section aria-label="Last minute">
         <h2>Last minute</h2>
-        <${Strips} ...${strip} limits=${limits} window=${[newest - STRIP_S, newest]} format=${clock} />
-        ${!strip.times.length && html`<p class="soft">Nothing has been seen yet. Dashed: where the eyes count as closed, the mouth as open, the head as away.</p>`}
+        <${Strips} ...${minute} limits=${limits} window=${[newest - STRIP_S, newest]} format=${clock} />
+        ${!minute.times.length && html`<p class="soft">Nothing has been seen yet. Dashed: where the eyes count as closed, the mouth as open, the head as away.</p>`}
       </section>
     </div>
     <section aria-label="Events">

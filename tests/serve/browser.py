@@ -11,11 +11,12 @@ from typing import Any, Literal
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
 from tests.serve.service import Service
 
 WIDE, PHONE = (1280, 900), (390, 844)
+WAIT_MS = 20_000
 SERIOUS = {"serious", "critical"}
 SCREENSHOTS = "SCREENSHOTS"
 """Environment variable: a folder that keeps them."""
@@ -110,7 +111,8 @@ def console(browser: Browser, service: Service, folder: Path) -> Iterator[Consol
     """A new page, as of a person who was never there before."""
     kept = os.environ.get(SCREENSHOTS)
     context = browser.new_context(viewport={"width": WIDE[0], "height": WIDE[1]}, timezone_id="Europe/Berlin")
-    context.set_default_timeout(20_000)
+    context.set_default_timeout(WAIT_MS)
+    expect.set_options(timeout=WAIT_MS)
     try:
         yield Console(context.new_page(), service, Path(kept) if kept else folder)
     finally:

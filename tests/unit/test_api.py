@@ -113,6 +113,7 @@ def test_health_says_what_runs() -> None:
         "journal": "ok",
         "streams": 0,
         "refused": {"not_jpeg": 3},
+        "batch_frames": None,
     }
 
 

@@ -130,7 +130,7 @@ def test_the_numbers_of_every_profile_and_what_they_decide(world: World) -> None
     assert len(found) == len(PROFILES)
     values = {limit["name"]: limit for limit in found["default@2"]["limits"]}
     assert values["microsleep_s"]["value"] == 1.5
-    assert "domain.md" in values["microsleep_s"]["source"]
+    assert "Guardian" in values["microsleep_s"]["source"]
     nothing = {limit["name"]: limit["value"] for limit in found[f"legacy@{PROFILES['legacy'].version}"]["limits"]}
     assert nothing["microsleep_s"] is None
     assert set(found["default@2"]["of_kind"]) == set(get_args(EventKind))
