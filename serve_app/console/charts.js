@@ -1,7 +1,20 @@
 // Charts over time: uPlot in the page's colours, with limits as lines, and a description for who does not see them.
 import { html, uPlot, useEffect, useRef } from "./lib.js";
 
-const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+const dark = matchMedia("(prefers-color-scheme: dark)");
+const colours = new Map();
+dark.addEventListener("change", () => colours.clear());
+
+// A colour of the style sheet as a canvas understands it: `light-dark()` is none.
+function css(name) {
+  if (!colours.has(name)) {
+    const probe = document.body.appendChild(document.createElement("i"));
+    probe.style.color = `var(${name})`;
+    colours.set(name, getComputedStyle(probe).color);
+    probe.remove();
+  }
+  return colours.get(name);
+}
 
 // The measures of a face, as they are drawn; `of` takes them from an observation's face.
 export const MEASURES = {
@@ -111,9 +124,9 @@ export function Chart({ title, about, data, limits = [], areas = [], at, range, 
   now.current = { limits, areas, at, range, window, format, onPick };
   useEffect(() => {
     const axis = () => ({
-      stroke: css("--soft"),
-      grid: { stroke: css("--line"), width: 1 },
-      ticks: { stroke: css("--line"), width: 1 },
+      stroke: () => css("--soft"),
+      grid: { stroke: () => css("--line"), width: 1 },
+      ticks: { stroke: () => css("--line"), width: 1 },
       font: "11px system-ui, sans-serif",
     });
     const made = new uPlot(
@@ -135,7 +148,7 @@ export function Chart({ title, about, data, limits = [], areas = [], at, range, 
           { ...axis(), size: 24, values: (_, ticks) => ticks.map((one) => now.current.format(one)) },
           { ...axis(), size: 38 },
         ],
-        series: [{}, { stroke: css("--accent"), width: 1.5, spanGaps: false, points: { show: false } }],
+        series: [{}, { stroke: () => css("--accent"), width: 1.5, spanGaps: false, points: { show: false } }],
         plugins: [spans(() => now.current.areas, () => now.current.at), lines(() => now.current.limits)],
       },
       data,
@@ -149,15 +162,7 @@ export function Chart({ title, about, data, limits = [], areas = [], at, range, 
     made.over.addEventListener("click", pick);
     const wide = new ResizeObserver(() => made.setSize({ width: place.current.clientWidth, height: 110 }));
     wide.observe(place.current);
-    const dark = matchMedia("(prefers-color-scheme: dark)");
-    const recolour = () => {
-      made.series[1].stroke = () => css("--accent");
-      made.axes.forEach((one) => {
-        one.stroke = () => css("--soft");
-        one.grid.stroke = one.ticks.stroke = () => css("--line");
-      });
-      made.redraw();
-    };
+    const recolour = () => made.redraw();
     dark.addEventListener("change", recolour);
     return () => {
       dark.removeEventListener("change", recolour);

@@ -1,12 +1,7 @@
-// The one place that names the libraries' files.
-export {
-  html,
-  render,
-  useCallback,
-  useEffect,
-  useMemo,
-  useRef,
-  useState,
-} from "./vendor/htm-preact-3.1.1.js";
+// The libraries, which index.html loads as scripts, as a module: the one place that names them.
+const { h, render } = window.preact;
+const { useCallback, useEffect, useMemo, useRef, useState } = window.preactHooks;
+const { uPlot } = window;
+const html = window.htm.bind(h);
 
-export const uPlot = window.uPlot;
+export { html, render, uPlot, useCallback, useEffect, useMemo, useRef, useState };

@@ -1,5 +1,5 @@
 // One vehicle, live: the picture with what the models see in it, what its driver does, what happened.
-import { html, useCallback, useEffect, useRef, useState } from "./lib.js";
+import { html, useCallback, useEffect, useMemo, useRef, useState } from "./lib.js";
 import { ApiError, ask, useAnswer, usePages } from "./api.js";
 import { Chart, MEASURES, strip } from "./charts.js";
 import { ago, clock, kindName, number, peakText } from "./format.js";
@@ -40,7 +40,7 @@ function drawSeen(canvas, picture, seen, limits) {
       limits && (limits.blink_closed === null ? closed < limits.ear_closed : closed > limits.blink_closed);
     box(seen.face.xyxy, shut ? "#ff9d9d" : "#9fe8b0");
     pen.fillStyle = shut ? "#ff9d9d" : "#9fe8b0";
-    for (const [x, y] of seen.face.points) pen.fillRect(x - scale, y - scale, 2 * scale, 2 * scale);
+    for (const [x, y] of seen.face.points) pen.fillRect(x - 1.5 * scale, y - 1.5 * scale, 3 * scale, 3 * scale);
   }
   for (const { label, confidence, xyxy } of seen.objects) {
     box(xyxy, "#ffd54a", `${label} ${Math.round(100 * confidence)} %`);
@@ -106,7 +106,7 @@ export function VehiclePage({ vehicle }) {
   const answer = useAnswer(`/v1/streams/${vehicle}`, { every: 2000 });
   const isOpen = Boolean(answer.data) && answer.error?.status !== 404;
   const stream = isOpen ? answer.data : undefined;
-  const rates = useRates(stream && [stream]);
+  const rates = useRates(useMemo(() => stream && [stream], [answer.data, isOpen]));
   const now = useNow();
   const overlay = useRef(null);
   const seen = useRef(null);

@@ -55,6 +55,10 @@ class Console:
         page.on("console", self._said)
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
 
+    def forgive(self, status: int) -> None:
+        """Chromium complains of every answer that is no 200, also of those that the page asked for to find out."""
+        self.complaints = [said for said in self.complaints if f"status of {status}" not in said]
+
     def go(self, path: str = "/") -> None:
         """To a page by its address."""
         self.page.goto(f"{self._url}#{path}")
@@ -102,7 +106,7 @@ class Console:
         self.page.set_viewport_size({"width": WIDE[0], "height": WIDE[1]})
 
     def _said(self, message: ConsoleMessage) -> None:
-        if message.type in {"error", "warning"}:
+        if message.type == "error":
             self.complaints.append(f"{message.text} ({message.location.get('url', '')})")
 
 
