@@ -214,7 +214,10 @@ def _put_trace(part: Journal, stores: Stores) -> None:
     path = stores.scratch / f"{video_uuid(trip.id, summary.part)}.json"
     try:
         with path.open("w", encoding="utf-8") as file:
-            head = TraceHead(trip.id, trip.vehicle, trip.opened_at_ms, summary.part, progress.profile, progress.models)
+            head = TraceHead(
+                *(trip.id, trip.vehicle, trip.opened_at_ms, summary.part, progress.profile, progress.models),
+                footage_first_s=summary.first_s,
+            )
             write_trace(file, head, part.trace())
         stores.footage.put(trace_name(trip, summary.part), path)
     finally:

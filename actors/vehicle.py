@@ -26,6 +26,7 @@ from models.events import Event
 from models.footage import FootageRing
 from models.policy import FrameMetrics, Policy
 from models.profiles import PROFILES, ProfileName
+from models.senses import Limits
 from models.trace import Row, row_of
 from models.types import ClosedBy, Frame, Observation, Trip
 
@@ -230,6 +231,18 @@ class Vehicle:
         """The open trip."""
         with self._lock:  # never a look between a trip's end and the hand-over of its last part
             return self._open.trip if self._open else None
+
+    @property
+    def limits(self) -> Limits | None:
+        """See `Policy.limits`; of the open trip."""
+        with self._lock:
+            return self._open.policy.limits if self._open else None
+
+    @property
+    def running_events(self) -> tuple[EventRecord, ...]:
+        """Of the open trip, in the order in which they began."""
+        with self._lock:
+            return tuple(_event_records(self._open, self._open.policy.running_events)) if self._open else ()
 
     @property
     def standing(self) -> tuple[Trip, Progress, int] | None:

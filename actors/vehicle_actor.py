@@ -19,7 +19,9 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from actors.flush import Flusher, FlushStatus
 from actors.journal_records import Progress
 from actors.ports import Home
+from actors.records import EventRecord
 from actors.vehicle import PushReply, SeenFrame, Vehicle, VehicleConfig
+from models.senses import Limits
 from models.types import ClosedBy, Trip
 
 NAMESPACE = "dms"
@@ -40,6 +42,8 @@ class VehicleStatus:
         flushes: What is not stored yet.
         node: Ray's id of the node it lives on.
         pid: Its process.
+        events: That run.
+        limits: What its driver's measures are compared with now; None until there was a face.
     """
 
     trip: Trip | None
@@ -49,6 +53,8 @@ class VehicleStatus:
     flushes: tuple[FlushStatus, ...]
     node: str
     pid: int
+    events: tuple[EventRecord, ...] = ()
+    limits: Limits | None = None
 
 
 class VehicleActor:
@@ -133,6 +139,8 @@ class VehicleActor:
             flushes=self._flusher.pending,
             node=self._node,
             pid=os.getpid(),
+            events=self._vehicle.running_events,
+            limits=self._vehicle.limits,
         )
 
     def _age_s(self, trip: Trip, progress: Progress) -> float:

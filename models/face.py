@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from models.blendshapes import POINTS as BLENDSHAPE_POINTS
 from models.blendshapes import movements
 from models.face_detection import FoundFace, largest_face, letterbox
-from models.geometry import eye_aspect_ratio, head_pose, mouth_aspect_ratio
+from models.geometry import DRAWN_POINTS, eye_aspect_ratio, head_pose, mouth_aspect_ratio
 from models.packs import FacePack
 from models.types import Face
 
@@ -119,6 +119,7 @@ class FaceModel:
             pack=self.pack.name,
             eye_blink=moved.eye_blink if moved else None,
             jaw_open=moved.jaw_open if moved else None,
+            points=tuple((x, y) for x, y in driver.points[DRAWN_POINTS, :2].round(1).tolist()),
         )
 
 

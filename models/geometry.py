@@ -15,6 +15,9 @@ Points = NDArray[np.floating[Any]]
 _EYES = ((362, 385, 387, 263, 373, 380), (33, 160, 158, 133, 153, 144))
 _MOUTH = (61, 39, 0, 269, 291, 405, 17, 181)
 
+DRAWN_POINTS = (*_EYES[0], *_EYES[1], *_MOUTH, 1, 199)
+"""What a person is shown of a face: the points of both eyes and of the mouth that are measured, nose tip and chin."""
+
 POSE_POINTS = (33, 263, 1, 61, 291, 199)
 """Outer eye corners, nose tip, mouth corners, chin."""
 

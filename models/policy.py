@@ -10,8 +10,8 @@ from models.camera import Camera
 from models.events import FLAGGING, Event, Events, Signs
 from models.profiles import Profile
 from models.runs import passed_s
-from models.senses import Reading, Senses
-from models.types import Condition, Label, Observation
+from models.senses import Limits, Reading, Senses
+from models.types import Condition, Face, Label, Observation
 
 SMOKING: frozenset[Label] = frozenset({"cigarette", "smoke", "vape"})
 
@@ -69,6 +69,7 @@ class Policy:
         self._last_face_s: float | None = None
         self._last_eyes_s: float | None = None  # they were seen well enough to judge
         self._faceless = 0  # frames in a row without a face
+        self._face: Face | None = None  # the last
 
     def step(self, observation: Observation, captured_s: float) -> FrameMetrics:
         """Take one frame further.
@@ -95,6 +96,7 @@ class Policy:
         if face is not None:
             self._faceless = 0
             self._last_face_s = captured_s
+            self._face = face
             reading = self._senses.read(face, captured_s)
             self._take(reading, captured_s)
         signs = _signs(reading, observation, self._camera.is_blind(observation.picture))
@@ -119,6 +121,11 @@ class Policy:
     def name(self) -> str:
         """Name and version of the profile, as `default@2`."""
         return f"{self._profile.name}@{self._profile.version}"
+
+    @property
+    def running_events(self) -> tuple[Event, ...]:
+        """Those that have begun and not ended, in the order in which they began."""
+        return self._events.running
 
     @property
     def running(self) -> bool:
@@ -150,6 +157,11 @@ class Policy:
             self._senses.restore(snapshot["senses"])
         self._camera.restore(snapshot["camera"])
         self._events.restore(snapshot["events"])
+
+    @property
+    def limits(self) -> Limits | None:
+        """What the driver's measures are compared with now; None until there was a face."""
+        return self._senses.limits(self._face) if self._face else None
 
     @property
     def state(self) -> str:

@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass, fields, replace
 from typing import Literal, Self, get_args
 
+from models.types import EventKind
+
 ProfileName = Literal["default", "legacy", "euroncap", "addw", "guardian", "openpilot"]
 
 
@@ -259,6 +261,26 @@ PROFILES: dict[ProfileName, Profile] = {
     ),
 }
 """EAR and MAR limits are not here: they belong to the face models that measure them, see `models.packs`."""
+
+
+_EYES = ("blink_closed", "reopen_ratio", "eyes_unknown_yaw_deg")
+_HEAD = ("yaw_away_deg", "pitch_away_deg")
+LIMITS_OF: dict[EventKind, tuple[str, ...]] = {
+    "microsleep": ("microsleep_s", "microsleep_end_s", *_EYES),
+    "sleep": ("sleep_s", "sleep_end_s", *_EYES),
+    "unresponsive": ("unresponsive_s", "unresponsive_end_s", *_EYES, *_HEAD),
+    "drowsy": ("perclos_window_s", "perclos_medium", "perclos_high", "perclos_end", "perclos_coverage", *_EYES),
+    "yawn": ("yawn_s", "yawn_end_s", "jaw_yawning"),
+    "yawning_repeated": ("yawns", "yawns_window_s", "yawn_s", "yawn_end_s", "jaw_yawning"),
+    "distraction_long": ("distraction_s", "distraction_end_s", *_HEAD),
+    "distraction_vats": ("vats_sum_s", "vats_window_s", "vats_reset_s", *_HEAD),
+    "phone_use": ("phone_window_s", "object_share", "phone_end_s"),
+    "smoking": ("smoking_window_s", "object_share", "smoking_end_s"),
+    "drinking": ("drinking_window_s", "object_share", "drinking_end_s"),
+    "no_face": ("no_face_s", "no_face_end_s", "smallest_face_px"),
+    "camera_blind": ("blind_s", "blind_end_s"),
+}
+"""The numbers that decide about an event of a kind; the rules are in `models.events`."""
 
 
 def main() -> None:

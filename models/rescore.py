@@ -7,10 +7,12 @@ several. Prints what would be said, and what is different from the profile that 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 from uuid import UUID
 
 from models.errors import one_line
@@ -26,11 +28,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m models.rescore", description=__doc__)
     parser.add_argument("trip", nargs="+", help="a trip's UUID, or the paths of its traces")
     parser.add_argument("--profile", choices=get_args(ProfileName), default="default")
+    parser.add_argument("--json", action="store_true", help="the events under every profile, for a program")
     parser.add_argument("--footage", type=Path, help="where to look for traces (default: footage in DATA_DIR)")
     arguments = parser.parse_args()
     try:
         footage = arguments.footage or default_data_dir() / "footage"
         traces = read_traces([path for text in arguments.trip for path in _paths(text, footage)])
+        if arguments.json:
+            json.dump(under_every_profile(traces), sys.stdout)
+            return 0
         sys.stdout.writelines(f"{line}\n" for line in report(traces, PROFILES[arguments.profile]))
     except (OSError, TraceError) as error:
         sys.stderr.write(f"{one_line(error)}\n")
@@ -74,6 +80,18 @@ def rescored(traces: Traces, profile: Profile) -> list[Event]:
             known.update({event.number: event for event in policy.step(*observation_of(row)).events})
     known.update({event.number: event for event in policy.end()})
     return sorted(known.values(), key=lambda event: (event.started_s, event.kind))
+
+
+def under_every_profile(traces: Traces) -> dict[str, list[dict[str, Any]]]:
+    """The events of a trip by name and version of the profile, as plain data.
+
+    Raises:
+        TraceError: A row cannot be understood.
+    """
+    return {
+        f"{profile.name}@{profile.version}": [asdict(event) for event in rescored(traces, profile)]
+        for profile in PROFILES.values()
+    }
 
 
 def report(traces: Traces, profile: Profile) -> Iterator[str]:

@@ -35,6 +35,27 @@ class Reading:
     head_away: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a driver's measures are compared with at this moment.
+
+    Args:
+        blink_closed: The eyes are closed above this `eye_blink`; None: EAR says it.
+        ear_closed: Else they are closed below this EAR.
+        jaw_open: The mouth is wide open above this `jaw_open`; None: MAR says it.
+        mar_open: Else it is above this MAR.
+        yaw_deg: The head is away outside these two.
+        pitch_deg: Likewise.
+    """
+
+    blink_closed: float | None
+    ear_closed: float
+    jaw_open: float | None
+    mar_open: float
+    yaw_deg: tuple[float, float]
+    pitch_deg: tuple[float, float]
+
+
 class Senses:
     """Of one driver over one trip.
 
@@ -81,6 +102,24 @@ class Senses:
                 eyes_closed = face.ear < pack.ear_closed_below * opening * wider
             self._closed_s = at_s if eyes_closed else None
         return Reading(eyes_closed, self._is_mouth_open(face, at_s), self._is_away(face))
+
+    def limits(self, face: Face) -> Limits:
+        """What such a face is compared with, for a person to see.
+
+        Wider while it calibrates, and for eyes that were closed.
+        """
+        opening, yaw_deg, pitch_deg = self._neutral
+        p, pack = self._p, PACKS[face.pack]
+        by_blink = face.eye_blink is not None and math.isfinite(p.blink_closed)
+        by_jaw = face.jaw_open is not None and math.isfinite(p.jaw_yawning)
+        return Limits(
+            blink_closed=float(p.blink_closed) if by_blink else None,
+            ear_closed=pack.ear_closed_below * opening,
+            jaw_open=float(p.jaw_yawning) if by_jaw else None,
+            mar_open=pack.mar_open_above,
+            yaw_deg=(yaw_deg - p.yaw_away_deg, yaw_deg + p.yaw_away_deg),
+            pitch_deg=(pitch_deg - p.pitch_away_deg, pitch_deg + p.pitch_away_deg),
+        )
 
     def snapshot(self) -> dict[str, Any]:
         """What `restore` needs: numbers and truth values only."""

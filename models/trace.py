@@ -38,6 +38,7 @@ class TraceHead:
         part: From 1.
         policy: Name and version of the profile that it was scored with.
         models: Names of the models, with the hash of the weights.
+        footage_first_s: Capture time of its video's first picture; None in traces from before this.
     """
 
     trip: UUID
@@ -46,6 +47,7 @@ class TraceHead:
     part: int
     policy: str
     models: str
+    footage_first_s: float | None = None
 
 
 def row_of(observation: Observation, captured_s: float) -> Row:
@@ -125,6 +127,7 @@ def read_trace(text: str) -> tuple[TraceHead, list[Row]]:
             part=fields["part"],
             policy=fields["policy"],
             models=fields["models"],
+            footage_first_s=fields.get("footage_first_s"),
         )
         return head, fields["frames"]
     except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:

@@ -91,6 +91,7 @@ class Face:
         eye_blink: How far the lids are shut, 0..1, mostly of the eye that is nearer to the camera (blendshape
             `eyeBlink`); None: the pack has no blendshapes.
         jaw_open: How far the jaw is down, 0..1 (blendshape `jawOpen`); None: likewise.
+        points: To be drawn: x, y in pixels of the frame of each of `models.geometry.DRAWN_POINTS`; no rule reads them.
     """
 
     confidence: float
@@ -103,6 +104,7 @@ class Face:
     pack: PackName
     eye_blink: float | None = None
     jaw_open: float | None = None
+    points: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from models.jpeg import FrameLimits
 from models.once_per import OncePer
 from models.types import Observation, Trip, Unreadable
 from serve_app.intake import Intake, StreamView
+from serve_app.observed import Observed
 from serve_app.scheduler import Batch, Dropped, Item, Push, Scheduler
 from serve_app.views import StreamInfo
 
@@ -41,6 +42,8 @@ REPLICAS_TICKS = 3
 REPLICAS_TIMEOUT_S = 5.0
 GROW_S = 1.0
 """Without an answer for so long, batches under way hold up no other any more."""
+BATCHES = 50
+"""Of which people see the mean size."""
 HEARTBEAT_S = 5.0
 """An open trip without frames is pushed to as often, so that its actor knows the Gateway is there."""
 HANDED_ON = 2000
@@ -165,8 +168,10 @@ class Flow:
         self._in_flight: dict[int, float] = {}  # batches by their number, and since when
         self._batches = itertools.count()
         self._answered_s = -math.inf  # the last of them
+        self._batch_frames: deque[int] = deque(maxlen=BATCHES)
         self._work: set[asyncio.Task[None]] = set()
         self._fault: BaseException | None = None
+        self.observed = Observed()
         # The one way from the MQTT thread onto the loop: it keeps the order.
         self.intake = Intake(
             limits=config.limits,
@@ -186,6 +191,7 @@ class Flow:
                 self.intake.close_idle(self._config.idle_timeout_s)
             self._send_heartbeats()
             self._pump()
+            self.observed.forget()
             if tick % REPLICAS_TICKS == 0:
                 await self._count_replicas()
             await asyncio.sleep(TICK_S)
@@ -209,9 +215,9 @@ class Flow:
         self.intake.adopt(trip, age_s=status.age_s, frames=progress.frames, next_seq=progress.next_seq + SEQ_GAP)
 
     def reopen(self, vehicle: uuid.UUID) -> None:
-        """Open a trip for a vehicle whose open_stream another Gateway acknowledged and no actor has heard of.
+        """Open a trip as an open_stream would: for a person, or since no actor knows of one that another Gateway took.
 
-        A new one: that of the other Gateway may be over, and its names used.
+        Then too it is a new one: that of the other Gateway may be over, and its names used.
         """
         self.intake.message("open_stream", str(vehicle).encode())
 
@@ -273,6 +279,11 @@ class Flow:
         return f"{faults[0]} ({len(faults)} of {len(self._replies)} open trips)" if faults else "ok"
 
     @property
+    def batch_frames(self) -> float | None:
+        """In a batch, the mean of the last `BATCHES`; None before the first."""
+        return sum(self._batch_frames) / len(self._batch_frames) if self._batch_frames else None
+
+    @property
     def detector_replicas(self) -> int:
         """How many Detectors were running a moment ago."""
         return self._replicas
@@ -329,6 +340,7 @@ class Flow:
                 break
             number = next(self._batches)
             self._in_flight[number] = time.monotonic()
+            self._batch_frames.append(len(batch.jpegs))
             self._start(self._detect(number, batch), f"detect {len(batch.jpegs)}")
         for vehicle, push in list(self._scheduler.pushes()):
             self._start(self._push(vehicle, push), f"push {vehicle}")
@@ -360,6 +372,8 @@ class Flow:
             else:
                 self._scheduler.repeat(batch)
         else:
+            for (vehicle, frame), answer in zip(batch.frames, answers, strict=True):
+                self.observed.note(vehicle, frame, answer)
             self._count(self._scheduler.observed(batch, answers))
         finally:
             del self._in_flight[number]
@@ -448,6 +462,8 @@ class Flow:
             driver_state=reply.driver_state if reply else "starting",
             node=status.node if status else None,
             pid=status.pid if status else None,
+            events=status.events if status else (),
+            limits=status.limits if status else None,
         )
 
 

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -29,6 +29,7 @@ from serve_app.brokers import broker_address
 from serve_app.crashed import CrashedFrames
 from serve_app.flow import REPLICAS_TIMEOUT_S, Flow, FlowConfig
 from serve_app.loopback import keep_to_loopback
+from serve_app.observed import Seen
 from serve_app.probe import Probe
 from serve_app.ready_processes import ReadyProcesses
 from serve_app.recovery import Part, Recovery, parts_with_journals
@@ -42,6 +43,8 @@ from serve_app.views import DetectorInfo, FlowHealth, FlushInfo, StreamInfo
 _log = logging.getLogger(__name__)
 
 INFO_TIMEOUT_S = 2.0
+WATCH_S = 2.0
+"""Who watches waits for so long at a time: a Gateway that ends has let go of them in time."""
 HAND_OVER_S = 12.0
 """With what comes before and after, less than Serve's graceful_shutdown_timeout_s of 20: after that it kills."""
 
@@ -140,7 +143,17 @@ class Gateway:
             journal=await asyncio.to_thread(self._journal_state),
             streams=len(self._flow.intake.views()),
             refused=self._flow.intake.refused,
+            batch_frames=self._flow.batch_frames,
         )
+
+    async def observed(self, vehicle: uuid.UUID, after: int) -> Sequence[Seen]:
+        """What was seen of it since, see `Observed.after`."""
+        return await self._flow.observed.after(vehicle, after, WATCH_S)
+
+    async def open(self, vehicle: uuid.UUID) -> bool:
+        """Begin a trip as its open_stream would; False when that is refused, as beyond MAX_VEHICLES."""
+        self._flow.reopen(vehicle)
+        return vehicle in self._flow.intake.views()
 
     async def close(self, vehicle: uuid.UUID) -> bool:
         """End the vehicle's trip as its close_stream would; False when none is open."""

@@ -6,9 +6,10 @@ import asyncio
 import contextlib
 import json
 import uuid
-from collections import deque
+import zlib
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from pybase64 import b64decode
 
@@ -16,6 +17,8 @@ LATE_FRAMES = 3
 """That may be on their way to a watcher who says what has come: more than one, or each would wait for a word."""
 SAID = 100
 """Messages that wait for a slow watcher; beyond, the oldest go."""
+SENT = 200
+"""Frames that are known again when it is heard what was seen in them: more than wait for detection by default."""
 
 
 class Reader(Protocol):
@@ -37,6 +40,9 @@ class Watcher:
     def __init__(self) -> None:
         self._frame: bytes | None = None
         self._said: deque[str] = deque(maxlen=SAID)
+        self._observations: deque[tuple[int, dict[str, Any]]] = deque(maxlen=SAID)
+        self._sent: OrderedDict[int, int] = OrderedDict()  # the number of each frame by its CRC-32
+        self._number = 0
         self._on_the_way: int | None = None  # frames; None until it has said that one came
         self._something = asyncio.Event()
 
@@ -50,23 +56,44 @@ class Watcher:
         self._said.append(text)
         self._something.set()
 
+    def observe(self, frame: int, observation: dict[str, Any]) -> None:
+        """What was seen in a frame, known by its CRC-32; waits while too many frames are on their way."""
+        self._observations.append((frame, observation))
+        self._something.set()
+
     def came(self) -> None:
         """It has said that a frame came; from the first such word on, no more than `LATE_FRAMES` are on their way."""
         self._on_the_way = max(0, (self._on_the_way or 0) - 1)
         self._something.set()
 
     async def next(self) -> bytes | str:
-        """What to send now: what was said first, then the latest frame."""
+        """What to send now: what was said first, then what was seen, then the latest frame."""
         while True:
             if self._said:
                 return self._said.popleft()
-            if self._frame is not None and (self._on_the_way is None or self._on_the_way < LATE_FRAMES):
-                frame, self._frame = self._frame, None
-                if self._on_the_way is not None:
-                    self._on_the_way += 1
-                return frame
+            if self._on_the_way is None or self._on_the_way < LATE_FRAMES:
+                if self._observations:
+                    return self._seen()
+                if self._frame is not None:
+                    return self._next_frame(self._frame)
             self._something.clear()
             await self._something.wait()
+
+    def _next_frame(self, frame: bytes) -> bytes:
+        self._frame = None
+        self._number += 1
+        self._sent[zlib.crc32(frame)] = self._number
+        if len(self._sent) > SENT:
+            self._sent.popitem(last=False)
+        if self._on_the_way is not None:
+            self._on_the_way += 1
+        return frame
+
+    def _seen(self) -> str:
+        """All of it, each with the number of the frame here, from 1; null for one that was left out."""
+        found = [{"frame": self._sent.get(frame), **observation} for frame, observation in self._observations]
+        self._observations.clear()
+        return json.dumps({"observations": found})
 
 
 class Live:

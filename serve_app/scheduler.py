@@ -73,7 +73,12 @@ class Batch:
     @property
     def jpegs(self) -> list[bytes]:
         """The frames as the Detector takes them; `Scheduler.observed` wants its answers in the same order."""
-        return [item.frame.jpeg for items in self.items.values() for item in items if item.frame]
+        return [frame.jpeg for _, frame in self.frames]
+
+    @property
+    def frames(self) -> list[tuple[uuid.UUID, Frame]]:
+        """The same, whole, and whose they are."""
+        return [(vehicle, item.frame) for vehicle, items in self.items.items() for item in items if item.frame]
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from actors.flush import FlushStatus
+from actors.records import EventRecord
+from models.senses import Limits
 from models.types import Trip
 
 
@@ -34,6 +36,8 @@ class StreamInfo:
         driver_state: What the last frame showed, in words.
         node: Ray's id of the actor's node; None while it starts.
         pid: The actor's process; None while it starts.
+        events: That run.
+        limits: What the driver's measures are compared with; None until there was a face.
     """
 
     trip: Trip
@@ -44,6 +48,8 @@ class StreamInfo:
     driver_state: str
     node: str | None
     pid: int | None
+    events: tuple[EventRecord, ...] = ()
+    limits: Limits | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +78,7 @@ class FlowHealth:
         journal: `ok`, or why the open trips' journals are not complete on disk.
         streams: Open ones.
         refused: Everything refused or dropped since the start, by reason.
+        batch_frames: In a batch, the mean of the last of them; None before the first.
     """
 
     broker: str
@@ -80,6 +87,7 @@ class FlowHealth:
     journal: str
     streams: int
     refused: dict[str, int]
+    batch_frames: float | None = None
 
     @property
     def takes_frames(self) -> bool:

@@ -67,6 +67,12 @@ def is_object_name(name: str) -> bool:
     return _OBJECT_NAME.fullmatch(name) is not None
 
 
+def trace_of(name: str) -> str:
+    """The name of the trace that belongs to an MP4 of this name, which must be one of `is_object_name`."""
+    day, _, trip_and_part = name.removesuffix(".mp4").partition("/")
+    return f"traces/{day}/{trip_and_part[37:]}.json"  # behind the vehicle's UUID and a dash
+
+
 def checked_name(name: str) -> str:
     """`name` itself.
 

@@ -9,11 +9,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from sqlalchemy import Column, Row, Select, Table, and_, or_, select
+from sqlalchemy import Column, Row, Select, Table, and_, func, or_, select
 from sqlalchemy.sql import ColumnElement
 
+from actors.records import video_uuid
 from models.types import EventKind
-from serve_app.adapters.schema import alerts, events, vehicles, videos
+from serve_app.adapters.footage import is_object_name
+from serve_app.adapters.schema import alerts, events, trips, vehicles, videos
 from serve_app.adapters.sql import EPOCH, SqlMetricsStore, id_of
 
 T = TypeVar("T")
@@ -56,6 +58,17 @@ class StoredVideo:
     url: str
     created_at: dt.datetime
 
+    @property
+    def object_name(self) -> str | None:
+        """Of its MP4; None for one that no flush makes."""
+        name = "/".join(self.url.split("/")[-2:])
+        return name if is_object_name(name) else None
+
+    @property
+    def footage(self) -> str | None:
+        """Where this service has it, without host."""
+        return self.object_name and f"/footage/{self.object_name}"
+
 
 @dataclass(frozen=True, slots=True)
 class StoredAlert:
@@ -89,6 +102,25 @@ class StoredEvent:
     models: str
     video: str | None
     offset_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTrip:
+    """A row of `dms_trips`, and how many events of each kind it had."""
+
+    uuid: str
+    vehicle: str
+    opened_at: dt.datetime
+    ended_at: dt.datetime
+    closed_by: str
+    recovered: bool
+    frames: int
+    flagged: int
+    events: dict[str, int]
+
+
+PARTS = 50
+"""Of a trip, looked for at once."""
 
 
 class StoredRows:
@@ -151,12 +183,65 @@ class StoredRows:
             ),
         )
 
+    def video(self, video: uuid.UUID) -> StoredVideo | None:
+        """One of them; None when it is unknown."""
+        found = self._videos(videos.c.uuid == str(video))
+        return found[0] if found else None
+
+    def trips(
+        self,
+        limit: int,
+        after: Cursor | None = None,
+        *,
+        vehicle: uuid.UUID | None = None,
+        since: dt.datetime | None = None,
+        until: dt.datetime | None = None,
+        flagged: bool | None = None,
+    ) -> Page[StoredTrip]:
+        """The trips that have ended, the last to open first.
+
+        Args:
+            limit: At most so many.
+            after: Where the page before this one ended.
+            vehicle: Of this one only.
+            since: Opened at or after this, UTC.
+            until: Opened before this, UTC.
+            flagged: With flagged frames, or without any.
+        """
+        which = [] if vehicle is None else [vehicles.c.uuid == str(vehicle)]
+        which += _between(trips.c.opened_at, since, until)
+        if flagged is not None:
+            which.append(trips.c.flagged > 0 if flagged else trips.c.flagged == 0)
+        return self._counted(self._page(_TRIPS.where(*which), (trips.c.opened_at, trips.c.id), limit, after, _trip))
+
+    def trip(self, trip: uuid.UUID) -> StoredTrip | None:
+        """One of them; None when it is unknown or has not ended."""
+        found = self._page(_TRIPS.where(trips.c.uuid == str(trip)), (trips.c.opened_at, trips.c.id), 1, None, _trip)
+        return next(iter(self._counted(found).rows), None)
+
+    def videos_of_trip(self, trip: uuid.UUID) -> list[StoredVideo]:
+        """Its parts, in order."""
+        found: list[StoredVideo] = []
+        for first in range(1, 10_000, PARTS):
+            names = [str(video_uuid(trip, part)) for part in range(first, first + PARTS)]
+            some = {video.uuid: video for video in self._videos(videos.c.uuid.in_(names))}
+            found += [some[name] for name in names if name in some]
+            if len(some) < PARTS:
+                break
+        return found
+
+    def event(self, event: uuid.UUID) -> StoredEvent | None:
+        """One of them; None when it is unknown."""
+        query = _EVENTS.where(events.c.uuid == str(event))
+        return next(iter(self._page(query, (events.c.started_at, events.c.id), 1, None, _event).rows), None)
+
     def events(
         self,
         limit: int,
         after: Cursor | None = None,
         *,
         vehicle: uuid.UUID | None = None,
+        trip: uuid.UUID | None = None,
         kind: EventKind | None = None,
         since: dt.datetime | None = None,
         until: dt.datetime | None = None,
@@ -167,6 +252,7 @@ class StoredRows:
             limit: At most so many.
             after: Where the page before this one ended.
             vehicle: Of this one only.
+            trip: Of this one only.
             kind: Of this kind only.
             since: Begun at or after this, UTC.
             until: Begun before this, UTC.
@@ -174,19 +260,12 @@ class StoredRows:
         which: list[ColumnElement[bool]] = []
         if vehicle is not None:
             which.append(vehicles.c.uuid == str(vehicle))
+        if trip is not None:
+            which.append(events.c.trip == str(trip))
         if kind is not None:
             which.append(events.c.kind == kind)
-        if since is not None:
-            which.append(events.c.started_at >= since.replace(tzinfo=None))
-        if until is not None:
-            which.append(events.c.started_at < until.replace(tzinfo=None))
-        query = (
-            select(events, vehicles.c.uuid.label("vehicle"), videos.c.uuid.label("video"))
-            .join(vehicles, vehicles.c.id == events.c.vehicle_id)
-            .outerjoin(videos, videos.c.id == events.c.video_id)
-            .where(*which)
-        )
-        return self._page(query, (events.c.started_at, events.c.id), limit, after, _event)
+        which += _between(events.c.started_at, since, until)
+        return self._page(_EVENTS.where(*which), (events.c.started_at, events.c.id), limit, after, _event)
 
     def _page(
         self,
@@ -209,10 +288,61 @@ class StoredRows:
             end = Cursor(round((getattr(shown[-1], time.name) - EPOCH) / dt.timedelta(milliseconds=1)), shown[-1].id)
         return Page(tuple(make(row) for row in shown), end)
 
+    def _videos(self, which: ColumnElement[bool]) -> list[StoredVideo]:
+        self._store.prepare()
+        query = (
+            select(videos.c.uuid, vehicles.c.uuid.label("vehicle"), videos.c.url, videos.c.created_at)
+            .join(vehicles, vehicles.c.id == videos.c.vehicle_id)
+            .where(which)
+        )
+        with self._store.engine.connect() as connection:
+            rows = connection.execute(query).all()
+        return [StoredVideo(row.uuid, row.vehicle, row.url, _utc(row.created_at)) for row in rows]
+
+    def _counted(self, page: Page[StoredTrip]) -> Page[StoredTrip]:
+        """The same with their events."""
+        by_uuid = {trip.uuid: trip for trip in page.rows}
+        query = (
+            select(events.c.trip, events.c.kind, func.count().label("number"))
+            .where(events.c.trip.in_(by_uuid))
+            .group_by(events.c.trip, events.c.kind)
+        )
+        with self._store.engine.connect() as connection:
+            for row in connection.execute(query):
+                by_uuid[row.trip].events[row.kind] = row.number
+        return page
+
     def _id_of(self, table: Table, row: uuid.UUID) -> int | None:
         self._store.prepare()
         with self._store.engine.connect() as connection:
             return id_of(connection, table, row)
+
+
+_EVENTS = (
+    select(events, vehicles.c.uuid.label("vehicle"), videos.c.uuid.label("video"))
+    .join(vehicles, vehicles.c.id == events.c.vehicle_id)
+    .outerjoin(videos, videos.c.id == events.c.video_id)
+)
+_TRIPS = select(trips, vehicles.c.uuid.label("vehicle")).join(vehicles, vehicles.c.id == trips.c.vehicle_id)
+
+
+def _between(column: Column[Any], since: dt.datetime | None, until: dt.datetime | None) -> list[ColumnElement[bool]]:
+    begun = [] if since is None else [column >= since.replace(tzinfo=None)]
+    return begun if until is None else [*begun, column < until.replace(tzinfo=None)]
+
+
+def _trip(row: Row[Any]) -> StoredTrip:
+    return StoredTrip(
+        uuid=row.uuid,
+        vehicle=row.vehicle,
+        opened_at=_utc(row.opened_at),
+        ended_at=_utc(row.ended_at),
+        closed_by=row.closed_by,
+        recovered=row.recovered,
+        frames=row.frames,
+        flagged=row.flagged,
+        events={},
+    )
 
 
 def _event(row: Row[Any]) -> StoredEvent:

@@ -6,12 +6,15 @@ from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
+from serve_app.api.console import add_console
 from serve_app.api.footage import footage_routes
 from serve_app.api.guard import Key, SiteGuard, TokenGuard, login_routes
+from serve_app.api.health import health_routes
 from serve_app.api.live import live_routes
 from serve_app.api.problems import fault_problem, http_problem, validation_problem
 from serve_app.api.stored import stored_routes
 from serve_app.api.streams import GatewayView, stream_routes
+from serve_app.api.trips import trip_routes
 from serve_app.live import Live
 from serve_app.stores import Readers
 
@@ -35,8 +38,11 @@ def make_api(gateway: GatewayView, readers: Readers, live: Live, *, api_token: s
     app.add_exception_handler(RequestValidationError, validation_problem)
     app.add_exception_handler(Exception, fault_problem)
     app.include_router(login_routes(key, public_url=public_url))
-    app.include_router(stream_routes(gateway, readers))
+    app.include_router(health_routes(gateway, readers))
+    app.include_router(stream_routes(gateway))
     app.include_router(stored_routes(readers.rows))
+    app.include_router(trip_routes(readers))
     app.include_router(footage_routes(readers))
-    app.include_router(live_routes(live))
+    add_console(app)
+    app.include_router(live_routes(live, gateway))
     return app

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import FastAPI
@@ -12,6 +13,7 @@ from serve_app.api.app import make_api
 from serve_app.brokers import broker_address
 from serve_app.live import Live
 from serve_app.loopback import keep_to_loopback
+from serve_app.observed import Seen
 from serve_app.settings import process_settings
 from serve_app.stores import open_readers
 from serve_app.views import FlowHealth, FlushInfo, StreamInfo
@@ -65,6 +67,16 @@ class RemoteGateway:
         """One of them."""
         stream: StreamInfo | None = await self._handle.stream.remote(vehicle)
         return stream
+
+    async def observed(self, vehicle: uuid.UUID, after: int) -> Sequence[Seen]:
+        """What was seen of it since."""
+        seen: Sequence[Seen] = await self._handle.observed.remote(vehicle, after)
+        return seen
+
+    async def open(self, vehicle: uuid.UUID) -> bool:
+        """Begin a trip of the vehicle; False when that is refused."""
+        opened: bool = await self._handle.open.remote(vehicle)
+        return opened
 
     async def close(self, vehicle: uuid.UUID) -> bool:
         """End the vehicle's trip; False when none is open."""

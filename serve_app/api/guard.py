@@ -18,6 +18,7 @@ from fastapi.responses import RedirectResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from models.once_per import OncePer
+from serve_app.api.console import login_page
 from serve_app.api.problems import problem
 from serve_app.settings.values import is_loopback
 
@@ -133,7 +134,11 @@ class TokenGuard:
         """ASGI."""
         guarded = scope["type"] in _GUARDED and scope["path"] not in {HEALTH_ROUTE, LOGIN_ROUTE}
         if guarded and not self._knows(scope):
-            refusal = problem(HTTPStatus.UNAUTHORIZED, "this wants `Authorization: Bearer <API_TOKEN>` or a login")
+            refusal: Response = problem(
+                HTTPStatus.UNAUTHORIZED, "this wants `Authorization: Bearer <API_TOKEN>` or a login"
+            )
+            if scope["type"] == "http" and any(b"text/html" in value for value in _values(scope, b"accept")):
+                refusal = login_page()  # a person's browser
             refusal.headers.update(_CHALLENGE)
             await _refuse(refusal, scope, receive, send)
             return
@@ -167,6 +172,8 @@ def login_routes(key: Key | None, *, public_url: str) -> APIRouter:
         if said is None:
             said = _token_in(await _body(request), is_form=is_form)
         if not key.fits(said, request.scope):
+            if is_form:
+                return login_page("That is not the token.")
             raise HTTPException(HTTPStatus.UNAUTHORIZED, "that is not the token", headers=_CHALLENGE)
         answer.set_cookie(COOKIE, key.cookie(), LOGIN_LASTS_S, secure=secure, httponly=True, samesite="strict")
         return answer

@@ -31,29 +31,35 @@ def _in_utc(time: dt.datetime) -> dt.datetime:
 
 
 Time = Annotated[dt.datetime, AfterValidator(_in_utc)]
+Since = Annotated[Time | None, Query(description="Begun at or after this; UTC where it names no zone")]
+Until = Annotated[Time | None, Query(description="Begun before this; likewise")]
+OfVehicle = Annotated[uuid.UUID | None, Query(description="Of this vehicle only")]
 
 
-class _Row(BaseModel):
+class RowOut(BaseModel):
+    """Made of a stored row."""
+
     model_config = ConfigDict(from_attributes=True)
 
 
-class VehicleOut(_Row):
+class VehicleOut(RowOut):
     """A vehicle that has opened a trip."""
 
     uuid: UuidText
     created_at: dt.datetime = Field(description="When it was first heard of")
 
 
-class VideoOut(_Row):
+class VideoOut(RowOut):
     """A part of a trip's footage."""
 
     uuid: UuidText
     vehicle: UuidText
-    url: str = Field(description="Of the MP4")
+    url: str = Field(description="Of the MP4, as the table has it")
+    footage: str | None = Field(description="Path of the MP4 here; null for a row that is not of this service")
     created_at: dt.datetime = Field(description="When it was stored")
 
 
-class AlertOut(_Row):
+class AlertOut(RowOut):
     """A flagged frame."""
 
     uuid: UuidText
@@ -67,7 +73,7 @@ class AlertOut(_Row):
     object_detected: str | None = Field(description="Names of objects, alphabetical", examples=["bottle, phone"])
 
 
-class EventOut(_Row):
+class EventOut(RowOut):
     """What a driver did, from its beginning to its end."""
 
     id: UuidText
@@ -86,18 +92,18 @@ class EventOut(_Row):
 
 
 def stored_routes(rows: StoredRows) -> APIRouter:
-    """`/v1/vehicles`, `/v1/vehicles/{uuid}/videos`, `/v1/videos/{uuid}/alerts` and `/v1/events`."""
+    """`/v1/vehicles`, their `/videos`, `/v1/videos/{uuid}/alerts`, `/v1/events` and one of them."""
     router = APIRouter()
 
     @router.get("/v1/vehicles")
     async def vehicles(limit: Limit = 100, cursor: CursorText = None) -> PageOut[VehicleOut]:
         """The vehicles, the last to come first."""
-        return page_out(await _read(lambda: rows.vehicles(limit, read_cursor(cursor))), VehicleOut)
+        return page_out(await read(lambda: rows.vehicles(limit, read_cursor(cursor))), VehicleOut)
 
     @router.get("/v1/vehicles/{vehicle}/videos")
     async def videos(vehicle: uuid.UUID, limit: Limit = 100, cursor: CursorText = None) -> PageOut[VideoOut]:
         """A vehicle's videos, the last to be stored first."""
-        page = await _read(lambda: rows.videos(vehicle, limit, read_cursor(cursor)))
+        page = await read(lambda: rows.videos(vehicle, limit, read_cursor(cursor)))
         if page is None:
             raise HTTPException(HTTPStatus.NOT_FOUND, f"no vehicle {vehicle} is known")
         return page_out(page, VideoOut)
@@ -105,7 +111,7 @@ def stored_routes(rows: StoredRows) -> APIRouter:
     @router.get("/v1/videos/{video}/alerts")
     async def alerts(video: uuid.UUID, limit: Limit = 100, cursor: CursorText = None) -> PageOut[AlertOut]:
         """The flagged frames of a video, the last to be captured first."""
-        page = await _read(lambda: rows.alerts(video, limit, read_cursor(cursor)))
+        page = await read(lambda: rows.alerts(video, limit, read_cursor(cursor)))
         if page is None:
             raise HTTPException(HTTPStatus.NOT_FOUND, f"no video {video} is stored")
         return page_out(page, AlertOut)
@@ -113,19 +119,21 @@ def stored_routes(rows: StoredRows) -> APIRouter:
     @router.get("/v1/events")
     async def events(
         *,
-        vehicle: Annotated[uuid.UUID | None, Query(description="Of this vehicle only")] = None,
+        vehicle: OfVehicle = None,
+        trip: Annotated[uuid.UUID | None, Query(description="Of this trip only")] = None,
         kind: Annotated[EventKind | None, Query(description="Of this kind only")] = None,
-        since: Annotated[Time | None, Query(description="Begun at or after this; UTC where it names no zone")] = None,
-        until: Annotated[Time | None, Query(description="Begun before this; likewise")] = None,
+        since: Since = None,
+        until: Until = None,
         limit: Limit = 100,
         cursor: CursorText = None,
     ) -> PageOut[EventOut]:
         """Events of all vehicles, the last to begin first."""
-        page = await _read(
+        page = await read(
             lambda: rows.events(
                 limit,
                 read_cursor(cursor),
                 vehicle=vehicle,
+                trip=trip,
                 kind=kind,
                 since=since,
                 until=until,
@@ -133,10 +141,18 @@ def stored_routes(rows: StoredRows) -> APIRouter:
         )
         return page_out(page, EventOut)
 
+    @router.get("/v1/events/{event}")
+    async def event(event: uuid.UUID) -> EventOut:
+        """One event."""
+        found = await read(lambda: rows.event(event))
+        if found is None:
+            raise HTTPException(HTTPStatus.NOT_FOUND, f"no event {event} is stored")
+        return EventOut.model_validate(found)
+
     return router
 
 
-async def _read(query: Callable[[], _T]) -> _T:
+async def read(query: Callable[[], _T]) -> _T:
     """The database's answer, or a 503; its error may name users and addresses."""
     try:
         return await asyncio.to_thread(query)

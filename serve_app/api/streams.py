@@ -1,21 +1,20 @@
-"""Health and open streams, as the Gateway knows them."""
+"""Open streams and flushes, as the Gateway knows them."""
 
 from __future__ import annotations
 
 import asyncio
 import datetime as dt
 import uuid
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from http import HTTPStatus
 from typing import Protocol, TypeVar
 
-from fastapi import APIRouter, HTTPException, Response
-from pydantic import BaseModel, Field
+from fastapi import APIRouter, HTTPException
+from pydantic import BaseModel, ConfigDict, Field
 from ray.exceptions import RayError
 from ray.serve.exceptions import RayServeException
 
-from serve_app.probe import Probe
-from serve_app.stores import Readers
+from serve_app.observed import Seen
 from serve_app.views import FlowHealth, FlushInfo, StreamInfo
 
 ANSWER_TIMEOUT_S = 3.0
@@ -34,11 +33,39 @@ class GatewayView(Protocol):
     async def stream(self, vehicle: uuid.UUID) -> StreamInfo | None:
         """One of them."""
 
+    async def open(self, vehicle: uuid.UUID) -> bool:
+        """Begin a trip of the vehicle, if none is open; False when that is refused."""
+
     async def close(self, vehicle: uuid.UUID) -> bool:
         """End the vehicle's trip; False when none is open."""
 
     async def flushes(self) -> list[FlushInfo]:
         """What is closed and not stored yet."""
+
+    async def observed(self, vehicle: uuid.UUID, after: int) -> Sequence[Seen]:
+        """What was seen of it since, see `Observed.after`."""
+
+
+class LimitsOut(BaseModel):
+    """What a driver's measures are compared with now; it moves with the driver's calibration."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    blink_closed: float | None = Field(description="Eyes are closed above this `eye_blink`; null where EAR says it")
+    ear_closed: float = Field(description="Else they are closed below this EAR", examples=[0.13])
+    jaw_open: float | None = Field(description="The mouth is wide open above this `jaw_open`; null where MAR says it")
+    mar_open: float = Field(description="Else it is above this MAR", examples=[1.0])
+    yaw_deg: tuple[float, float] = Field(description="The head is away outside these", examples=[(-25.0, 25.0)])
+    pitch_deg: tuple[float, float] = Field(description="Likewise", examples=[(-20.0, 20.0)])
+
+
+class RunningEventOut(BaseModel):
+    """An event that has not ended."""
+
+    id: uuid.UUID
+    kind: str = Field(examples=["phone_use"])
+    severity: str = Field(examples=["info", "medium", "high", "critical"])
+    started_at: dt.datetime
 
 
 class StreamOut(BaseModel):
@@ -54,10 +81,12 @@ class StreamOut(BaseModel):
     driver_state: str = Field(description="What the last frame showed", examples=["attentive", "eyes closed"])
     node: str | None = Field(description="Ray's id of the actor's node; null while it starts")
     pid: int | None = Field(description="The actor's process; null while it starts")
+    events: list[RunningEventOut] = Field(description="Those that run, in the order in which they began")
+    limits: LimitsOut | None = Field(description="null until there was a face")
 
 
-class CloseOut(BaseModel):
-    """A trip that ends."""
+class AcceptedOut(BaseModel):
+    """What begins or ends."""
 
     vehicle: uuid.UUID
 
@@ -82,47 +111,9 @@ class FlushOut(BaseModel):
     pid: int | None = Field(description="The actor's process; null while no actor answers for it")
 
 
-class HealthOut(BaseModel):
-    """Each dependency's state; `ok` or what is wrong."""
-
-    status: str = Field(examples=["ok", "unavailable"])
-    broker: str
-    detector_replicas: int
-    object_model: str = Field(description="`none` without one")
-    face_model: str
-    database: str
-    storage: str
-    journal: str = Field(description="`ok`, or why the open trips' journals are not complete on disk")
-    streams: int
-    refused: dict[str, int] = Field(description="Everything refused or dropped since the start, by reason")
-
-
-def stream_routes(gateway: GatewayView, readers: Readers) -> APIRouter:
-    """`/healthz` and `/v1/streams`."""
+def stream_routes(gateway: GatewayView) -> APIRouter:
+    """`/v1/streams` and `/v1/flushes`."""
     router = APIRouter()
-    database_probe, storage_probe = Probe(readers.metrics.ping), Probe(readers.footage.ping)
-
-    @router.head("/healthz", include_in_schema=False)
-    @router.get("/healthz", responses={503: {"model": HealthOut}})
-    async def healthz(response: Response) -> HealthOut:
-        """Each dependency's state; 503 when frames cannot be taken."""
-        flow, database, storage = await asyncio.gather(
-            _flow_health(gateway), _ping(database_probe), _ping(storage_probe)
-        )
-        if not flow.takes_frames:
-            response.status_code = HTTPStatus.SERVICE_UNAVAILABLE
-        return HealthOut(
-            status="ok" if flow.takes_frames else "unavailable",
-            broker=flow.broker,
-            detector_replicas=flow.detector_replicas,
-            object_model=flow.detector.object_model if flow.detector else "starting",
-            face_model=flow.detector.face_model if flow.detector else "starting",
-            database=database,
-            storage=storage,
-            journal=flow.journal,
-            streams=flow.streams,
-            refused=flow.refused,
-        )
 
     @router.get("/v1/streams")
     async def streams() -> list[StreamOut]:
@@ -137,12 +128,19 @@ def stream_routes(gateway: GatewayView, readers: Readers) -> APIRouter:
             raise _not_open(vehicle)
         return _stream_out(info)
 
+    @router.post("/v1/streams/{vehicle}/open", status_code=HTTPStatus.ACCEPTED)
+    async def open_(vehicle: uuid.UUID) -> AcceptedOut:
+        """Begin a trip as the vehicle's open_stream would; without effect while one is open."""
+        if not await _in_time(gateway.open(vehicle)):
+            raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, "refused: too many are open, or open at once")
+        return AcceptedOut(vehicle=vehicle)
+
     @router.post("/v1/streams/{vehicle}/close", status_code=HTTPStatus.ACCEPTED)
-    async def close(vehicle: uuid.UUID) -> CloseOut:
+    async def close(vehicle: uuid.UUID) -> AcceptedOut:
         """End the vehicle's trip as its close_stream would; its flush shows in `/v1/flushes`."""
         if not await _in_time(gateway.close(vehicle)):
             raise _not_open(vehicle)
-        return CloseOut(vehicle=vehicle)
+        return AcceptedOut(vehicle=vehicle)
 
     @router.get("/v1/flushes")
     async def flushes() -> list[FlushOut]:
@@ -177,7 +175,7 @@ def _stream_out(info: StreamInfo) -> StreamOut:
     return StreamOut(
         vehicle=info.trip.vehicle,
         trip=info.trip.id,
-        opened_at=dt.datetime.fromtimestamp(info.trip.opened_at_ms / 1000, dt.UTC),
+        opened_at=_time(info.trip.opened_at_ms),
         frames=info.frames,
         flagged=info.flagged,
         dropped=info.dropped,
@@ -185,22 +183,16 @@ def _stream_out(info: StreamInfo) -> StreamOut:
         driver_state=info.driver_state,
         node=info.node,
         pid=info.pid,
+        events=[
+            RunningEventOut(id=event.uuid, kind=event.kind, severity=event.severity, started_at=_time(event.started_ms))
+            for event in info.events
+        ],
+        limits=LimitsOut.model_validate(info.limits) if info.limits else None,
     )
 
 
-async def _flow_health(gateway: GatewayView) -> FlowHealth:
-    try:
-        async with asyncio.timeout(ANSWER_TIMEOUT_S):
-            return await gateway.health()
-    except Exception as error:  # noqa: BLE001 - whatever it is, the Gateway is not there, and that is the answer
-        return FlowHealth(
-            broker=f"the Gateway does not answer ({type(error).__name__})",
-            detector_replicas=0,
-            detector=None,
-            streams=0,
-            journal="unknown",
-            refused={},
-        )
+def _time(time_ms: int) -> dt.datetime:
+    return dt.datetime.fromtimestamp(time_ms / 1000, dt.UTC)
 
 
 async def _in_time(answer: Awaitable[_T]) -> _T:
@@ -210,13 +202,3 @@ async def _in_time(answer: Awaitable[_T]) -> _T:
             return await answer
     except (TimeoutError, RayError, RayServeException) as error:
         raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, "the Gateway does not answer; try again") from error
-
-
-async def _ping(probe: Probe[None]) -> str:
-    try:
-        await probe.answer(ANSWER_TIMEOUT_S)
-    except TimeoutError:
-        return f"no answer within {ANSWER_TIMEOUT_S:.0f} s"
-    except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer
-        return type(error).__name__  # its text may name users and addresses
-    return "ok"

@@ -10,11 +10,20 @@ from pathlib import Path
 
 import pytest
 
+from actors.records import object_name
 from models.types import Trip
 from serve_app.adapters.sql import SqlMetricsStore
-from serve_app.adapters.stored import Cursor, Page, StoredRows, T
+from serve_app.adapters.stored import Cursor, Page, StoredRows, StoredVideo, T
 from tests.builders import make_event
-from tests.contract.databases import make_alerts, make_trip, make_video, mariadb_database, sqlite_database
+from tests.contract.databases import (
+    OPENED_AT_MS,
+    make_alerts,
+    make_trip,
+    make_trip_record,
+    make_video,
+    mariadb_database,
+    sqlite_database,
+)
 
 ALL = 100
 
@@ -132,3 +141,50 @@ def test_events_by_vehicle_kind_and_time(store: SqlMetricsStore) -> None:
 
 def _an_hour_later(trip: Trip) -> Trip:
     return replace(trip, opened_at_ms=trip.opened_at_ms + 3_600_000)
+
+
+def test_trips_by_what_is_asked_for_with_their_events_counted(store: SqlMetricsStore) -> None:
+    trips = [replace(make_trip(), opened_at_ms=OPENED_AT_MS + 1000 * number) for number in range(5)]
+    for number, trip in enumerate(trips):
+        record = replace(make_trip_record(trip), flagged=number % 2)
+        store.save(None, [], record, [make_event(trip, n, kind="yawn") for n in range(1, number)])
+    rows = StoredRows(store)
+    ours = {str(trip.id): number for number, trip in enumerate(trips)}
+    for limit in (2, ALL):
+        found = [one for one in paged(rows.trips, limit) if one.uuid in ours]
+        assert [ours[one.uuid] for one in found] == [4, 3, 2, 1, 0]
+        assert [one.events.get("yawn", 0) for one in found] == [3, 2, 1, 0, 0]
+    at = [dt.datetime.fromtimestamp(trip.opened_at_ms / 1000, dt.UTC) for trip in trips]
+    inside = rows.trips(ALL, since=at[1], until=at[3])
+    assert [ours[one.uuid] for one in inside.rows if one.uuid in ours] == [2, 1]
+    assert [one.uuid for one in rows.trips(ALL, vehicle=trips[2].vehicle).rows] == [str(trips[2].id)]
+    flagged = {one.uuid for one in rows.trips(ALL, flagged=True).rows}
+    assert {number for uuid_, number in ours.items() if uuid_ in flagged} == {1, 3}
+    assert not {one.uuid for one in rows.trips(ALL, flagged=False).rows} & flagged
+
+
+def test_one_trip_with_its_videos_in_order_and_one_event(store: SqlMetricsStore) -> None:
+    trip = make_trip()
+    for part in range(1, 54):  # more than are looked for at once
+        store.save(make_video(trip, part), [])
+    store.save(None, [], make_trip_record(trip), [make_event(trip, 1)])
+    rows = StoredRows(store)
+    found = rows.trip(trip.id)
+    assert found is not None
+    assert (found.vehicle, found.frames, found.closed_by) == (str(trip.vehicle), 20, "device")
+    assert [one.uuid for one in rows.videos_of_trip(trip.id)] == [str(make_video(trip, n).uuid) for n in range(1, 54)]
+    video = rows.video(make_video(trip, 2).uuid)
+    assert video is not None
+    assert (video.vehicle, video.footage) == (str(trip.vehicle), f"/footage/{object_name(trip, 2)}")
+    event = rows.event(make_event(trip, 1).uuid)
+    assert event is not None and event.trip == str(trip.id)
+    nobody = uuid.uuid4()
+    assert (rows.trip(nobody), rows.video(nobody), rows.event(nobody)) == (None, None, None)
+    assert rows.videos_of_trip(nobody) == []
+
+
+@pytest.mark.parametrize(
+    "url", ["", "x", "http://127.0.0.1:8000/footage/other.mp4", "https://elsewhere.example/a/b.mp4"]
+)
+def test_a_video_of_the_companion_is_not_one_of_ours(url: str) -> None:
+    assert StoredVideo("u", "v", url, dt.datetime.now(dt.UTC)).footage is None

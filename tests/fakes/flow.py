@@ -93,7 +93,10 @@ class FakeVehicles:
         """See `Vehicles.status`."""
         await asyncio.sleep(0)
         one = self._vehicles.get(vehicle)
-        return VehicleStatus(one.trip, Progress(), 1, 0.0, (), "a node", 4711) if one else None
+        if one is None:
+            return None
+        now = {"events": one.running_events, "limits": one.limits}
+        return VehicleStatus(one.trip, Progress(), 1, 0.0, (), "a node", 4711, **now)
 
     async def alive(self) -> int:
         """See `Vehicles.alive`."""

@@ -12,11 +12,12 @@ from httpx import ASGITransport, AsyncClient, Response
 from ray.exceptions import RayActorError
 
 from actors.records import VideoRecord, object_name, video_uuid
+from models.senses import Limits
 from models.types import Trip
 from serve_app.api import make_api
 from serve_app.stores import Readers
 from serve_app.views import StreamInfo
-from tests.builders import trip, vehicle_id
+from tests.builders import make_event, trip, vehicle_id
 from tests.fakes.gateway import FakeGateway
 from tests.fakes.live import FakeReader
 from tests.fakes.stores import FakeFootageStore, FakeMetricsStore
@@ -112,6 +113,7 @@ def test_health_says_what_runs() -> None:
         "journal": "ok",
         "streams": 0,
         "refused": {"not_jpeg": 3},
+        "batch_frames": None,
     }
 
 
@@ -147,7 +149,7 @@ def test_frames_are_taken_while_database_and_storage_are_away() -> None:
 
 def test_the_open_streams() -> None:
     w = World()
-    w.gateway.open = [info(1), info(2)]
+    w.gateway.now_open = [info(1), info(2)]
     first, second = w.get("/v1/streams").json()
     assert first == {
         "vehicle": str(vehicle_id(1)),
@@ -166,7 +168,7 @@ def test_the_open_streams() -> None:
 
 def test_one_open_stream_by_any_form_of_its_uuid() -> None:
     w = World()
-    w.gateway.open = [info()]
+    w.gateway.now_open = [info()]
     for text in (str(TRIP.vehicle), str(TRIP.vehicle).upper(), TRIP.vehicle.hex):
         assert w.get(f"/v1/streams/{text}").json()["trip"] == str(TRIP.id)
 
@@ -342,3 +344,24 @@ def test_a_bucket_that_can_sign_is_gone_to() -> None:
 def test_the_openapi_page_names_the_routes() -> None:
     paths = World().get("/openapi.json").json()["paths"]
     assert {"/healthz", "/v1/streams", "/v1/streams/{vehicle}", "/footage/{name}"} <= set(paths)
+
+
+def test_a_trip_is_opened_as_a_device_would() -> None:
+    world, vehicle = World(), vehicle_id()
+    answer = world.ask("POST", f"/v1/streams/{vehicle}/open")
+    assert (answer.status_code, answer.json()) == (202, {"vehicle": str(vehicle)})
+    assert world.gateway.opened == [vehicle]
+    world.gateway.full = True
+    assert world.ask("POST", f"/v1/streams/{vehicle}/open").status_code == 503
+
+
+def test_an_open_stream_says_what_runs_and_what_the_driver_is_compared_with() -> None:
+    world = World()
+    limits = Limits(0.5, 0.13, None, 1.0, (-25.0, 25.0), (-20.0, 20.0))
+    world.gateway.now_open = [
+        StreamInfo(TRIP, 9, 1, {}, 0, "eyes closed", "n", 1, events=(make_event(TRIP),), limits=limits)
+    ]
+    [found] = world.get("/v1/streams").json()
+    assert [(one["kind"], one["severity"]) for one in found["events"]] == [("microsleep", "high")]
+    assert found["events"][0]["started_at"].endswith("Z")
+    assert found["limits"]["yaw_deg"] == [-25.0, 25.0]

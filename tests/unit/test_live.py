@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import uuid
+import zlib
 from base64 import b64encode
 
-from serve_app.live import LATE_FRAMES, SAID, Watcher
+from serve_app.live import LATE_FRAMES, SAID, SENT, Watcher
 from tests.fakes.live import FakeReader
 
 ONE, OTHER = uuid.UUID(int=1), uuid.UUID(int=2)
@@ -135,5 +136,37 @@ def test_a_state_is_told_to_all_once() -> None:
                     json.dumps({"broker": state}) for state in ("disconnected", "connected", "refused: not authorised")
                 ]
                 assert await nothing(watcher)
+
+    asyncio.run(story())
+
+
+def test_what_was_seen_waits_while_too_many_frames_are_on_their_way() -> None:
+    async def story() -> None:
+        watcher = Watcher()
+        watcher.came()  # it is one who says so
+        for number in range(LATE_FRAMES):
+            watcher.show(b"%d" % number)
+            assert await soon(watcher) == b"%d" % number
+        watcher.observe(zlib.crc32(b"1"), {"n": 1})
+        watcher.observe(zlib.crc32(b"unknown"), {"n": 2})
+        assert await nothing(watcher)
+        watcher.came()
+        found = json.loads(await soon(watcher))
+        assert found == {"observations": [{"frame": 2, "n": 1}, {"frame": None, "n": 2}]}
+        watcher.show(b"next")
+        assert await soon(watcher) == b"next"
+
+    asyncio.run(story())
+
+
+def test_frames_of_long_ago_are_not_known_again() -> None:
+    async def story() -> None:
+        watcher = Watcher()
+        for number in range(SENT + 1):
+            watcher.show(b"%d" % number)
+            await soon(watcher)
+        watcher.observe(zlib.crc32(b"0"), {})
+        watcher.observe(zlib.crc32(b"1"), {})
+        assert [one["frame"] for one in json.loads(await soon(watcher))["observations"]] == [None, 2]
 
     asyncio.run(story())

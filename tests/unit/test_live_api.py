@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import uuid
+import zlib
 from base64 import b64encode
 from typing import Any, Self, cast
 
@@ -13,7 +14,9 @@ from fastapi import FastAPI
 
 from serve_app.api import live as live_module
 from serve_app.api import make_api
+from serve_app.observed import Seen
 from serve_app.stores import Readers
+from tests.builders import observation
 from tests.fakes.gateway import FakeGateway
 from tests.fakes.live import FakeReader
 from tests.fakes.stores import FakeFootageStore, FakeMetricsStore
@@ -22,21 +25,23 @@ from tests.waiting import until
 VEHICLE = uuid.UUID(int=1)
 
 
-def api(reader: FakeReader) -> FastAPI:
+def api(reader: FakeReader, gateway: FakeGateway | None = None) -> FastAPI:
     readers = Readers(footage=FakeFootageStore(), metrics=cast("Any", FakeMetricsStore()))
-    return make_api(FakeGateway(), readers, reader.live(), api_token=None, public_url="http://127.0.0.1:8000")
+    return make_api(
+        gateway or FakeGateway(), readers, reader.live(), api_token=None, public_url="http://127.0.0.1:8000"
+    )
 
 
 class Socket:
     """A WebSocket as a server would hand it to the application."""
 
-    def __init__(self, app: FastAPI, vehicle: object = VEHICLE) -> None:
+    def __init__(self, app: FastAPI, vehicle: object = VEHICLE, query: bytes = b"") -> None:
         path = f"/v1/live/{vehicle}"
         self._scope = {
             "type": "websocket",
             "path": path,
             "raw_path": path.encode(),
-            "query_string": b"",
+            "query_string": query,
             "headers": [(b"host", b"127.0.0.1:8000")],
             "subprotocols": [],
         }
@@ -115,5 +120,45 @@ def test_there_is_a_limit_to_watchers(monkeypatch: pytest.MonkeyPatch) -> None:
             async with Socket(app) as second:
                 assert (await second.message())["type"] == "websocket.accept"
                 assert (await second.message())["code"] == live_module.TRY_AGAIN_LATER
+
+    asyncio.run(story())
+
+
+def test_who_wants_to_know_is_told_what_was_seen_and_in_which_frame() -> None:
+    async def story() -> None:
+        reader, gateway = FakeReader(), FakeGateway()
+        async with Socket(api(reader, gateway), query=b"observations=1") as socket:
+            await socket.message()
+            await socket.said()
+            for jpeg in (b"first", b"second"):
+                reader.hear(f"base64/{VEHICLE}", b64encode(jpeg))
+                await socket.message()
+            points = ((1.0, 2.0),)
+            gateway.seen[VEHICLE] = [
+                Seen(1, 0.5, zlib.crc32(b"second"), observation("phone", points=points, eye_blink=0.25)),
+                Seen(2, 0.6, zlib.crc32(b"never came here"), observation(face=None)),
+            ]
+            first, second = (await socket.said())["observations"]
+            assert (first["frame"], first["captured_s"], second["frame"]) == (2, 0.5, None)
+            assert first["objects"] == [{"label": "phone", "confidence": 0.8, "xyxy": [0, 0, 9, 9]}]
+            assert (first["face"]["points"], first["face"]["eye_blink"]) == ([[1.0, 2.0]], 0.25)
+            assert second["face"] is None
+
+    asyncio.run(story())
+
+
+def test_a_gateway_that_is_gone_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live_module, "AGAIN_S", 0.01)
+
+    async def story() -> None:
+        reader, gateway = FakeReader(), FakeGateway()
+        gateway.failure = RuntimeError("it is gone")
+        async with Socket(api(reader, gateway), query=b"observations=1") as socket:
+            await socket.message()
+            await socket.said()
+            await asyncio.sleep(0.05)
+            gateway.failure = None
+            gateway.seen[VEHICLE] = [Seen(1, 0.5, 7, observation())]
+            assert len((await socket.said())["observations"]) == 1
 
     asyncio.run(story())

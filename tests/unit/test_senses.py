@@ -137,3 +137,21 @@ def test_going_on_from_a_snapshot_is_as_if_nothing_had_been(seconds: int) -> Non
             )
         assert again.read(one, tick / 10) == whole.read(one, tick / 10)
     assert again.calibrating == whole.calibrating
+
+
+def test_limits_are_those_that_are_compared_with() -> None:
+    found = senses(yaw_deg=10.0, pitch_deg=-5.0, ear=0.272)
+    limits = found.limits(face())
+    assert limits.yaw_deg == (-15.0, 35.0)
+    assert limits.pitch_deg == (-25.0, 15.0)
+    assert limits.ear_closed == pytest.approx(0.104)
+    assert (limits.blink_closed, limits.jaw_open, limits.mar_open) == (None, None, 1.0)
+    shares = found.limits(face(eye_blink=0.1, jaw_open=0.1))
+    assert limits.ear_closed == shares.ear_closed
+    assert shares.blink_closed == PROFILES["default"].blink_closed
+    assert shares.jaw_open == PROFILES["default"].jaw_yawning
+
+
+def test_a_profile_without_shares_has_no_limits_of_them() -> None:
+    limits = senses("legacy", 1).limits(face(eye_blink=0.1, jaw_open=0.1))
+    assert (limits.blink_closed, limits.jaw_open) == (None, None)

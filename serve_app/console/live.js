@@ -1,0 +1,134 @@
+// What a vehicle shows now, over `WS /v1/live/{uuid}`: pictures onto a canvas, messages to whoever asked for them.
+import { useEffect, useRef, useState } from "./lib.js";
+
+const FIRST_RETRY_MS = 500;
+const LONGEST_RETRY_MS = 5000;
+const KEPT_MS = 3000; // a picture older than this is no live one
+
+export class LiveSocket {
+  // `said` takes each JSON message, `shown` the number of each frame that was drawn, `state` one of
+  // connecting, waiting (no frame yet), live, still (no frame for a while), broker away, reconnecting.
+  constructor(vehicle, canvas, { observations = false, said = () => {}, shown = () => {}, state = () => {} }) {
+    Object.assign(this, { vehicle, canvas, observations, said, shown, state });
+    this.retry = FIRST_RETRY_MS;
+    this.now = "";
+    this.open();
+    this.watch = setInterval(() => {
+      if (this.now === "live" && performance.now() - this.drawnAt > KEPT_MS) this.tell("still");
+    }, 500);
+  }
+
+  open() {
+    this.tell(this.now ? "reconnecting" : "connecting");
+    const scheme = location.protocol === "https:" ? "wss" : "ws";
+    const query = this.observations ? "?observations=1" : "";
+    const socket = new WebSocket(`${scheme}://${location.host}/v1/live/${this.vehicle}${query}`);
+    this.socket = socket;
+    this.number = 0;
+    socket.binaryType = "blob";
+    socket.onopen = () => {
+      this.retry = FIRST_RETRY_MS;
+      this.tell("waiting");
+    };
+    socket.onmessage = ({ data }) => {
+      if (typeof data === "string") this.hear(JSON.parse(data));
+      else this.draw(data, (this.number += 1), socket);
+    };
+    socket.onclose = () => {
+      if (this.closed) return;
+      this.tell("reconnecting");
+      this.timer = setTimeout(() => this.open(), this.retry * (0.5 + Math.random()));
+      this.retry = Math.min(2 * this.retry, LONGEST_RETRY_MS);
+    };
+  }
+
+  hear(message) {
+    if (message.broker) {
+      if (message.broker !== "connected") this.tell("broker away");
+      else if (this.now === "broker away") this.tell("waiting");
+    }
+    this.said(message);
+  }
+
+  async draw(blob, number, socket) {
+    try {
+      const picture = await createImageBitmap(blob);
+      if (this.closed) return;
+      const { canvas } = this;
+      if (canvas.width !== picture.width || canvas.height !== picture.height) {
+        canvas.width = picture.width;
+        canvas.height = picture.height;
+      }
+      canvas.getContext("2d").drawImage(picture, 0, 0);
+      picture.close();
+      this.drawnAt = performance.now();
+      if (this.now !== "live") this.tell("live");
+      this.shown(number);
+    } catch {
+      // A JPEG that does not decode: the service counts it, the next one comes.
+    } finally {
+      // Said for each frame, so that none wait for this page: the next that comes is the latest.
+      if (socket.readyState === WebSocket.OPEN) socket.send("shown");
+    }
+  }
+
+  tell(state) {
+    if (state !== this.now) {
+      this.now = state;
+      this.state(state);
+    }
+  }
+
+  close() {
+    this.closed = true;
+    clearTimeout(this.timer);
+    clearInterval(this.watch);
+    this.socket.close();
+  }
+}
+
+export const LIVE_TEXT = {
+  connecting: "connecting",
+  waiting: "no picture yet",
+  live: "live",
+  still: "no new picture",
+  "broker away": "the service has lost its broker",
+  reconnecting: "reconnecting",
+};
+
+// A canvas that is live while it can be seen.
+export function useLive(vehicle, options = {}) {
+  const canvas = useRef(null);
+  const handlers = useRef(options);
+  handlers.current = options;
+  const [state, setState] = useState("connecting");
+  useEffect(() => {
+    let socket = null;
+    const begin = () => {
+      socket ??= new LiveSocket(vehicle, canvas.current, {
+        observations: options.observations,
+        said: (message) => handlers.current.said?.(message),
+        shown: (number) => handlers.current.shown?.(number),
+        state: setState,
+      });
+    };
+    const end = () => {
+      socket?.close();
+      socket = null;
+    };
+    let seen = false;
+    const follow = () => (seen && !document.hidden ? begin() : end());
+    const watch = new IntersectionObserver(([entry]) => {
+      seen = entry.isIntersecting;
+      follow();
+    });
+    watch.observe(canvas.current);
+    document.addEventListener("visibilitychange", follow);
+    return () => {
+      watch.disconnect();
+      document.removeEventListener("visibilitychange", follow);
+      end();
+    };
+  }, [vehicle]);
+  return { canvas, state };
+}
