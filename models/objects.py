@@ -20,6 +20,7 @@ from typing import Any, Final, get_args
 import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from models.types import Detection, Label
 
@@ -158,7 +159,8 @@ def _openvino_export(weights: Path, sha256: str, cache: Path, image_size_px: int
         for left_over in cache.glob(".export-*"):  # of an export that was killed: none runs while we hold the lock
             shutil.rmtree(left_over, ignore_errors=True)
         if not folder.is_dir():
-            with tempfile.TemporaryDirectory(dir=cache, prefix=".export-") as scratch, warnings.catch_warnings():
+            bar = tqdm(desc=f"{weights.name} to OpenVINO, once", total=1, unit=" model", disable=None)
+            with tempfile.TemporaryDirectory(dir=cache, prefix=".export-") as scratch, warnings.catch_warnings(), bar:
                 warnings.simplefilter("ignore")  # torch's FutureWarnings about how Ultralytics traces
                 # Ultralytics writes beside the weights, which may lie where nothing may be written.
                 copy = Path(shutil.copyfile(weights, Path(scratch) / "model.pt"))
@@ -168,6 +170,7 @@ def _openvino_export(weights: Path, sha256: str, cache: Path, image_size_px: int
                     with file.open("rb") as written:
                         os.fsync(written.fileno())
                 made.rename(folder)
+                bar.update()
     return folder
 
 

@@ -29,6 +29,7 @@ import cv2
 import numpy as np
 import yaml
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from models.batch_norm import is_folded, unfold
 from models.errors import one_line
@@ -111,6 +112,7 @@ def _make(arguments: argparse.Namespace) -> dict[str, float]:
         if is_folded(model.model):
             unfold(model.model.float(), _batches(described.parent))
         model.add_callback("on_train_start", functools.partial(_teach, teacher=teacher.model))
+        model.add_callback("on_train_start", _show_progress)
         if resumed:
             model.train(resume=True)
         else:
@@ -154,6 +156,20 @@ def _teach(trainer: Any, *, teacher: Any) -> None:
             network.loss = torch.autocast("cpu", torch.bfloat16)(network.loss)
 
 
+def _show_progress(trainer: Any) -> None:
+    """A bar for the whole training, batch by batch: Ultralytics shows its own for each epoch, if it is not quiet."""
+    batches = len(trainer.train_loader)
+    bar = tqdm(
+        desc="training",
+        total=trainer.epochs * batches,
+        initial=trainer.start_epoch * batches,
+        unit=" batches",
+        disable=None,
+    )
+    trainer.add_callback("on_train_batch_end", lambda _: bar.update())
+    trainer.add_callback("on_train_end", lambda _: bar.close())
+
+
 def make_dataset(data: Path, teacher: Any, described: Path, drinks: Path | None = None) -> None:
     """The sets as one in Ultralytics' form, with the teacher's phones in those that do not label them.
 
@@ -190,7 +206,7 @@ def _add(one: PictureSet, teacher: Any, folder: Path, *, spoil: bool) -> Iterato
         path.mkdir(parents=True, exist_ok=True)
     has_phones = any(OBJECTS.get(name) == "phone" for name in one.classes)
     degrees = _turned(one) if spoil else 0.0
-    for picture in one.pictures:
+    for picture in tqdm(one.pictures, desc=one.name, unit=" pictures", disable=None):
         image = read_picture(picture.path)
         rows = [
             _row(TAUGHT[label], unturned(box.xyxy, degrees, image.shape[1] / image.shape[0]))
@@ -252,7 +268,7 @@ def paste_drinks(pictures: Sequence[Path], drinks: Path, teacher: Any) -> Iterat
         ValueError: A picture cannot be read.
     """
     cut: list[Image] = []
-    for path in sorted(drinks.iterdir()):
+    for path in tqdm(sorted(drinks.iterdir()), desc="drinks", unit=" pictures", disable=None):
         image = read_picture(path)
         height, width = image.shape[:2]
         for _, (left, top, right, bottom) in _seen(image, teacher, *DRINKS):
@@ -302,7 +318,7 @@ def _batches(dataset: Path) -> Iterator[Any]:
 
     paths = (dataset / "train.txt").read_text().splitlines()[::8]
     size = IMAGE_SIZE_PX, IMAGE_SIZE_PX
-    for at in range(0, len(paths), 8):
+    for at in tqdm(range(0, len(paths), 8), desc="normalising", unit=" batches", disable=None):
         images = [cv2.resize(read_picture(Path(path)), size)[:, :, ::-1] for path in paths[at : at + 8]]
         yield torch.from_numpy(np.stack(images).transpose(0, 3, 1, 2).copy()).float() / 255
 
@@ -370,7 +386,7 @@ def _shift(model: Any, numbers: Sequence[int], score: float) -> float:
 def _drinks(model: Any, pictures: Sequence[Path]) -> Iterator[float]:
     """The best score of a drink in each picture."""
     wanted = [number for number, name in model.names.items() if name in DRINKS]
-    for path in pictures:
+    for path in tqdm(pictures, desc="balancing", unit=" pictures", disable=None):
         [seen] = model.predict(read_picture(path), imgsz=IMAGE_SIZE_PX, conf=0.01, classes=wanted, verbose=False)
         yield max(seen.boxes.conf.tolist(), default=0.0)
 

@@ -10,6 +10,7 @@ import uuid
 from pathlib import Path
 
 from filelock import Timeout
+from tqdm import tqdm
 
 from actors.flush import Flusher
 from actors.journal import UNREADABLE, left_behind, named, read_summary
@@ -84,8 +85,8 @@ def _finish(folder: Path) -> None:
     trips = [trip for noted in notes.read() for trip in noted]
     of = {found[0] for path in left_behind(folder) if (found := named(path))} | {trip.vehicle for trip in trips}
     settings = process_settings()
-    for number, vehicle in enumerate(sorted(of), 1):
-        print(f"[{number}/{len(of)}] vehicle {vehicle}")
+    for number, vehicle in enumerate(tqdm(sorted(of), unit=" vehicles", disable=None), 1):
+        _say(f"[{number}/{len(of)}] vehicle {vehicle}")
         flusher = Flusher(open_stores, on_idle=lambda: None)
         left = Vehicle(vehicle, vehicle_config(settings), folder, flusher.submit)
         left.finish_left_behind()
@@ -103,6 +104,11 @@ def _wait_for(flusher: Flusher, vehicle: uuid.UUID) -> None:
         if (now.object_name, now.step, now.attempt) != said:
             said = now.object_name, now.step, now.attempt
             why = f", attempt {now.attempt}: {now.last_error}" if now.last_error else ""
-            print(f"  {now.step:8s} {now.object_name}{why}", flush=True)
+            _say(f"  {now.step:8s} {now.object_name}{why}")
         time.sleep(POLL_S)
-    print(f"  vehicle {vehicle}: done", flush=True)
+    _say(f"  vehicle {vehicle}: done")
+
+
+def _say(line: str) -> None:
+    tqdm.write(line)  # past the bar
+    sys.stdout.flush()

@@ -18,7 +18,7 @@ import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
 from serve_app import simulator
-from serve_app.simulator import BrokerError, Security, TimedJpeg, replay
+from serve_app.simulator import BrokerError, Mishaps, Security, TimedJpeg, replay, schedule
 from tests import servers
 
 VEHICLES = [uuid.UUID(int=1), uuid.UUID(int=2)]
@@ -51,6 +51,14 @@ class Heard:
         """Return once it is so."""
         with self._more:
             assert self._more.wait_for(lambda: check(self), 20), self._messages
+
+    def control(self, vehicle: uuid.UUID) -> list[str]:
+        """What this vehicle opened and closed, in order."""
+        return [topic for topic, _ in self.of(vehicle) if "/" not in topic]
+
+    def trips(self, vehicle: uuid.UUID) -> int:
+        """How many it has opened."""
+        return self.control(vehicle).count("open_stream")
 
     def closed(self, *vehicles: uuid.UUID) -> bool:
         """Whether all of them closed their streams."""
@@ -100,7 +108,11 @@ def test_loss_drops_its_share_and_the_same_frames_for_the_same_seed(mosquitto: s
     for _ in range(2):
         with listener(mosquitto.port) as heard:
             sent = replay(
-                frames(200, every_s=0.005), vehicles=VEHICLES, host=servers.HOST, port=mosquitto.port, loss=0.3, seed=7
+                frames(200, every_s=0.005),
+                vehicles=VEHICLES,
+                host=servers.HOST,
+                port=mosquitto.port,
+                mishaps=Mishaps(loss=0.3, seed=7),
             )
             heard.await_that(lambda h: h.closed(*VEHICLES))
             stories.append([heard.of(vehicle) for vehicle in VEHICLES])
@@ -108,6 +120,43 @@ def test_loss_drops_its_share_and_the_same_frames_for_the_same_seed(mosquitto: s
         assert all(40 <= s.lost <= 80 for s in sent)
     assert len(stories[0][0]) != 202
     assert stories[0] == stories[1]
+
+
+def test_a_vehicle_that_reboots_vanishes_and_opens_another_trip(
+    mosquitto: servers.Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schedule, "AWAY_S", (0.2, 0.4))
+    with listener(mosquitto.port) as heard:
+        sent = replay(
+            frames(300),
+            vehicles=VEHICLES,
+            host=servers.HOST,
+            port=mosquitto.port,
+            mishaps=Mishaps(jitter_s=0.05, reboot_every_s=0.6),
+        )
+        heard.await_that(lambda h: all(h.control(v) == ["open_stream", "close_stream"] * h.trips(v) for v in VEHICLES))
+    for one in sent:
+        assert one.reboots >= 2 and one.closed and one.broken == 0
+        assert heard.trips(one.vehicle) in {one.reboots, one.reboots + 1}, "it may be away at the end"
+        assert one.frames + one.missed + one.unsent == 300
+        numbers = [int(payload.split()[2]) for topic, payload in heard.of(one.vehicle) if "/" in topic]
+        assert numbers == sorted(set(numbers))
+        assert len(numbers) == one.frames, "what was sent is there, up to the moment when the vehicle vanished"
+
+
+def test_a_vehicle_without_power_at_the_end_leaves_its_last_will(mosquitto: servers.Server) -> None:
+    with listener(mosquitto.port) as heard:
+        [sent] = replay(
+            frames(100),
+            vehicles=VEHICLES[:1],
+            host=servers.HOST,
+            port=mosquitto.port,
+            mishaps=Mishaps(reboot_every_s=0.1),  # and away for 2 s
+        )
+        assert (sent.closed, sent.reboots) == (True, 1)
+        heard.await_that(lambda h: h.closed(VEHICLES[0]))
+        assert len(heard.of(VEHICLES[0])) == 2 + sent.frames
+    assert f"{sent.missed} missed in 1 reboots" in str(sent)
 
 
 def test_a_broken_connection_is_made_anew_and_the_stream_opened_again(mosquitto: servers.Server) -> None:
@@ -130,8 +179,7 @@ def test_a_broken_connection_is_made_anew_and_the_stream_opened_again(mosquitto:
         rival.disconnect()
         assert sent.closed
         heard.await_that(lambda h: h.of(vehicle).count(closed) == 2)
-        control = [topic for topic, _ in heard.of(vehicle) if "/" not in topic]
-        assert control == ["open_stream", "close_stream", "open_stream", "close_stream"]
+        assert heard.control(vehicle) == ["open_stream", "close_stream", "open_stream", "close_stream"]
 
 
 def test_a_broker_that_is_gone_for_good_is_told_of() -> None:
@@ -156,7 +204,7 @@ def test_a_device_that_vanishes_leaves_its_last_will(mosquitto: servers.Server, 
         "import argparse; from serve_app import simulator; p = argparse.ArgumentParser(); simulator.add_arguments(p); "
         "raise SystemExit(simulator.main(p.parse_args()))"
     )
-    at = ["--host", servers.HOST, "--port", str(mosquitto.port)]
+    at = ["--host", servers.HOST, "--port", str(mosquitto.port), "--no-scoreboard"]
     with listener(mosquitto.port) as heard:
         args = [sys.executable, "-c", program, str(tmp_path), "--loop", "--uuid", str(VEHICLES[0]), *at]
         device = subprocess.Popen(args, cwd=PROJECT)
@@ -203,7 +251,7 @@ def test_the_command_says_what_it_sent(
         (tmp_path / f"{i}.jpg").write_bytes(b"\xff\xd8 %d" % i)
     parser = argparse.ArgumentParser()
     simulator.add_arguments(parser)
-    words = [str(tmp_path), "--vehicles", "3", "--fps", "50", "--uuid", str(VEHICLES[0])]
+    words = [str(tmp_path), "--vehicles", "3", "--fps", "50", "--uuid", str(VEHICLES[0]), "--no-scoreboard"]
     with listener(mosquitto.port) as heard:
         assert simulator.main(parser.parse_args(words)) == 0
         heard.await_that(lambda h: h.closed(VEHICLES[0]))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 from typing import get_args
 
 from models.profiles import ProfileName
 from models.types import DropReason, EventKind
+from serve_app import simulator
 from serve_app.settings import PROJECT
 from serve_app.settings.docs import env_example, settings_table
 
@@ -32,3 +34,11 @@ def test_every_kind_of_event_and_every_profile_is_described() -> None:
     events = (PROJECT / "docs" / "events.md").read_text(encoding="utf-8")
     assert [kind for kind in get_args(EventKind) if f"| `{kind}` |" not in events] == []
     assert [name for name in get_args(ProfileName) if name not in events] == []
+
+
+def test_every_option_of_the_simulator_stands_in_the_readme() -> None:
+    parser = argparse.ArgumentParser(add_help=False)
+    simulator.add_arguments(parser)
+    readme = (PROJECT / "README.md").read_text(encoding="utf-8")
+    options = [option for action in parser._actions for option in action.option_strings[-1:]]  # noqa: SLF001 - no other way
+    assert [option for option in options if f"`{option}" not in readme] == []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from serve_app import simulator
 from serve_app.simulator.replay import Pace
-from serve_app.simulator.source import JpegFormat, SourceError, extended, load_source
+from serve_app.simulator.schedule import AWAY_S, Mishaps, Step, schedule
+from serve_app.simulator.source import JpegFormat, SourceError, TimedJpeg, extended, load_source
 
 
 def video(path: Path, *, times_ms: Sequence[int], size: tuple[int, int] = (64, 48)) -> Path:
@@ -201,6 +202,83 @@ def test_after_a_long_delay_only_a_second_is_made_up_for() -> None:
     assert sent_s[-1] == pytest.approx(2.9 + 3.9)
 
 
+def steps(n: int, mishaps: Mishaps, *, vehicles: int = 3, speed: float = 1.0) -> list[Step]:
+    """What a fleet does with so many frames, ten a second."""
+    frames = [TimedJpeg(i / 10, b"%d" % i) for i in range(n)]
+    return list(schedule(frames, vehicles=vehicles, speed=speed, mishaps=mishaps))
+
+
+def of(vehicle: int, found: list[Step]) -> list[Step]:
+    return [step for step in found if step.vehicle == vehicle]
+
+
+def test_the_vehicles_of_a_fleet_are_spread_over_the_time_between_two_frames() -> None:
+    found = steps(3, Mishaps())
+    assert [step.at_s for step in of(0, found)] == pytest.approx([0, 0.1, 0.2])
+    assert [step.at_s for step in of(1, found)] == pytest.approx([0, 0.1 + 0.1 / 3, 0.2 + 0.1 / 3])
+    assert {step.fate for step in found} == {"send"}
+
+
+def test_a_frame_is_taken_when_the_one_before_it_has_been_sent() -> None:
+    sent = 0
+
+    def frames() -> Iterator[TimedJpeg]:
+        for i in range(5):
+            assert sent == 3 * i
+            yield TimedJpeg(i / 10, b"")
+
+    for _ in schedule(frames(), vehicles=3, speed=1, mishaps=Mishaps()):
+        sent += 1
+    assert sent == 15
+
+
+def test_jitter_delays_each_frame_on_its_own_and_keeps_the_order_of_a_vehicle() -> None:
+    plain, late = steps(300, Mishaps()), steps(300, Mishaps(jitter_s=0.25))
+    assert [step.at_s for step in late] == sorted(step.at_s for step in late)
+    for vehicle in range(3):
+        mine = of(vehicle, late)
+        assert [step.jpeg for step in mine] == [b"%d" % i for i in range(300)]
+        delays_s = [a.at_s - b.at_s for a, b in zip(mine, of(vehicle, plain), strict=True)]
+        assert 0 <= min(delays_s) < 0.05 and 0.2 < max(delays_s) <= 0.25
+        assert len({round(delay_s, 3) for delay_s in delays_s}) > 100
+    assert [step.at_s for step in of(0, late)] != [step.at_s for step in of(1, late)]
+
+
+def test_jitter_and_reboots_count_in_seconds_whatever_the_speed() -> None:
+    found = steps(6000, Mishaps(jitter_s=0.25, reboot_every_s=5), speed=10)
+    assert all(0 <= step.at_s - int(step.jpeg) / 100 <= 0.26 for step in found)
+    assert all(AWAY_S[0] - 0.1 <= away_s <= AWAY_S[1] + 0.1 for away_s in away(of(0, found))[:-1])
+
+
+def away(found: list[Step]) -> list[float]:
+    """How long a vehicle was without power each time."""
+    runs = [list(run) for off, run in itertools.groupby(found, key=lambda step: step.fate == "miss") if off]
+    return [run[-1].at_s - run[0].at_s for run in runs]
+
+
+def test_reboots_come_as_often_as_asked_and_last_some_seconds() -> None:
+    found = of(0, steps(100_000, Mishaps(reboot_every_s=30), vehicles=1))
+    times = away(found)
+    assert 220 < len(times) < 350, "10,000 s, one in 30 s of driving and 5 s of being away"
+    usual = [away_s for away_s in times if AWAY_S[0] - 0.2 <= away_s <= AWAY_S[1]]
+    assert len(usual) > 0.98 * len(times), "some vehicle loses its power again before its first frame"
+    assert away(of(1, steps(3000, Mishaps(reboot_every_s=30)))) != times
+
+
+def test_mishaps_are_the_same_for_the_same_seed_whatever_else_goes_wrong() -> None:
+    calm, wild = Mishaps(loss=0.1), Mishaps(loss=0.1, jitter_s=0.3, reboot_every_s=20)
+    assert steps(500, wild) == steps(500, wild)
+    assert steps(500, wild) != steps(500, Mishaps(loss=0.1, jitter_s=0.3, reboot_every_s=20, seed=1))
+    lost = {step.jpeg for step in of(1, steps(500, calm)) if step.fate == "lose"}
+    assert 30 < len(lost) < 75
+    assert {step.jpeg for step in of(1, steps(500, calm, vehicles=2)) if step.fate == "lose"} == lost
+    assert {step.jpeg for step in of(1, steps(500, wild)) if step.fate == "lose"} <= lost
+
+
+def test_nothing_is_lost_at_the_end_of_a_jittery_fleet() -> None:
+    assert len(steps(10, Mishaps(jitter_s=5))) == 30
+
+
 def arguments(*words: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     simulator.add_arguments(parser)
@@ -216,7 +294,18 @@ def default_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [["--vehicles", "0"], ["--loss", "1.5"], ["--fps", "x"], ["--speed", "0"], ["--port", "70000"]]
+    "words",
+    [
+        ["--vehicles", "0"],
+        ["--loss", "1.5"],
+        ["--fps", "x"],
+        ["--speed", "0"],
+        ["--port", "70000"],
+        ["--jitter", "-1"],
+        ["--reboot", "often"],
+        ["--url", "file:///etc/passwd"],
+        ["--url", "127.0.0.1:8000"],
+    ],
 )
 def test_wrong_arguments_end_with_a_line_that_says_what_would_be_right(
     words: list[str], capsys: pytest.CaptureFixture[str]
@@ -227,6 +316,15 @@ def test_wrong_arguments_end_with_a_line_that_says_what_would_be_right(
     last = capsys.readouterr().err.splitlines()[-1]
     assert words[0] in last
     assert f"{words[1]} should be" in last
+
+
+def test_jitter_and_reboots_need_no_number() -> None:
+    plain = arguments("clip.mp4")
+    assert (plain.jitter, plain.reboot, plain.scoreboard) == (0.0, None, True)
+    named = arguments("clip.mp4", "--vehicles", "50", "--loss", "0.02", "--jitter", "--reboot", "--no-scoreboard")
+    assert (named.jitter, named.reboot, named.scoreboard) == (simulator.JITTER_S, simulator.REBOOT_EVERY_S, False)
+    chosen = arguments("clip.mp4", "--jitter", "0.5", "--reboot", "20")
+    assert (chosen.jitter, chosen.reboot) == (0.5, 20)
 
 
 @pytest.mark.usefixtures("default_settings")
