@@ -18,6 +18,7 @@ from tenacity import RetryCallState, Retrying, wait_exponential_jitter
 
 from actors.encode import NothingToEncodeError, encode_black, encode_mp4, load_codec
 from actors.encoders import ALL_PLACES, PLACES, encoder_place, yield_cores
+from actors.flush_tally import Outcome
 from actors.journal import Journal
 from actors.ports import Stores
 from actors.records import EventRecord, TripRecord, VideoRecord, object_name, trace_name, video_uuid
@@ -66,6 +67,7 @@ class Flusher:
     Args:
         open_stores: Called at the first flush, so that a vehicle without one never loads their libraries.
         on_idle: Called, on the flusher's thread, when nothing is left to flush.
+        on_attempt: Called there too, with each attempt at a step, how it ended and the seconds that it took.
         sleep: Waits between attempts.
     """
 
@@ -74,11 +76,13 @@ class Flusher:
         open_stores: Callable[[], Stores],
         *,
         on_idle: Callable[[], None],
+        on_attempt: Callable[[Step, Outcome, float], None] = lambda *_: None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._open_stores = open_stores
         self._stores: Stores | None = None
         self._on_idle = on_idle
+        self._on_attempt = on_attempt
         self._sleep = sleep
         self._parts: queue.SimpleQueue[tuple[Journal, str]] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -153,13 +157,23 @@ class Flusher:
             )
             self._note(name, step, state.attempt_number + 1, line, time.time() + pause_s)
 
+        def attempt() -> _T:
+            began_s = time.monotonic()
+            outcome: Outcome = "failed"
+            try:
+                made = do()
+                outcome = "done"
+            finally:
+                self._on_attempt(step, outcome, time.monotonic() - began_s)
+            return made
+
         self._note(name, step)
         return Retrying(
             wait=wait_exponential_jitter(multiplier=FIRST_RETRY_S, max=LONGEST_RETRY_S),
             sleep=self._sleep,
             before_sleep=note_failure,
             reraise=True,
-        )(do)
+        )(attempt)
 
     def _encode(self, name: str, part: Journal, mp4: Path) -> None:
         """Make the MP4, unless it was made whole before."""

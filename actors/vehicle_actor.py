@@ -14,9 +14,11 @@ from typing import Any
 
 import ray
 from ray.actor import ActorHandle, exit_actor
+from ray.experimental.internal_kv import internal_kv_get_gcs_client
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from actors.flush import Flusher, FlushStatus
+from actors.flush_tally import FlushTally
 from actors.journal_records import Progress
 from actors.ports import Home
 from actors.records import EventRecord
@@ -25,6 +27,8 @@ from models.senses import Limits
 from models.types import ClosedBy, Trip
 
 NAMESPACE = "dms"
+KV_TIMEOUT_S = 2.0
+"""For a call to Ray's head that keeps a tally: a vehicle's end does not wait longer for it."""
 EXIT_S = 10.0
 """Ray ends an actor within two seconds after it has asked for it; one that still lives then is stuck."""
 _log = logging.getLogger(__name__)
@@ -79,7 +83,8 @@ class VehicleActor:
         self._opened: tuple[uuid.UUID, float] | None = None  # the trip of the last frame, and when it must have opened
         self._self = ray.get_runtime_context().current_actor
         self._node = ray.get_runtime_context().get_node_id()
-        self._flusher = Flusher(home.open_stores, on_idle=self._ask_to_end)
+        self._tally = FlushTally(_keep)
+        self._flusher = Flusher(home.open_stores, on_idle=self._rest, on_attempt=self._tally.add)
         self._vehicle = Vehicle(vehicle, config, home.journals(), self._flusher.submit)
         threading.Thread(target=self._watch_for_silence, name="orphan-watch", daemon=True).start()
         threading.Thread(target=self._sync, args=(config.sync_interval_s,), name="journal-sync", daemon=True).start()
@@ -149,6 +154,10 @@ class VehicleActor:
         # No push since this process began: the wall clock says it, unless that was set back meanwhile.
         return max(progress.last_s, time.time() - trip.opened_at_ms / 1000)
 
+    def _rest(self) -> None:
+        self._tally.rest()
+        self._ask_to_end()
+
     def _ask_to_end(self) -> None:
         # exit_actor() works on a thread that runs an actor's method only, and there it is in line behind the pushes.
         with self._ending:
@@ -178,6 +187,12 @@ class VehicleActor:
                     self._asked_to_end = False  # should that call have been lost
                 self._ask_to_end()
                 self._heard_s = time.monotonic()
+
+
+def _keep(key: str, text: str) -> None:
+    """Where `serve_app.flush_tallies` finds it, in place of what is there; the function is Ray's own, not public."""
+    head: Any = internal_kv_get_gcs_client()  # type: ignore[no-untyped-call]
+    head.internal_kv_put(key.encode(), text.encode(), True, NAMESPACE.encode(), KV_TIMEOUT_S)  # noqa: FBT003 - takes no names
 
 
 # Once: Ray exports a class each time that it is made remote, and every process and its GCS keep each for good.

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from models.errors import one_line
 from models.types import Detection, Face, Observation, PictureStats, Unreadable
+from serve_app.metrics import Buckets, buckets
 from serve_app.views import DetectorInfo
 
 if TYPE_CHECKING:
@@ -79,9 +80,15 @@ class Models:
         face: The face stage.
         objects: The object model; None: it sees none.
         names: What to call both, in every observation.
+
+    Attributes:
+        decode_s: What batches took to decode.
+        models_s: And then in both models.
     """
 
     def __init__(self, face: FaceStage, objects: ObjectStage | None, names: str = "") -> None:
+        self.decode_s = buckets("dms_stage_seconds")
+        self.models_s = buckets("dms_stage_seconds")
         self._names = names
         self._face = face
         self._objects = objects
@@ -118,13 +125,17 @@ class Models:
 
     async def _observe(self, jpegs: Sequence[bytes]) -> list[Observation | Unreadable]:
         loop = asyncio.get_running_loop()
+        began_s = time.monotonic()
         decoding = (loop.run_in_executor(self._decoders, self._timed, _decode, jpeg) for jpeg in jpegs)
         pictures = await asyncio.gather(*decoding)
+        decoded_s = time.monotonic()
+        self.decode_s.add(decoded_s - began_s)
         readable = [picture[0] for picture in pictures if not isinstance(picture, Unreadable)]
         facing = loop.run_in_executor(self._face_runner, self._timed, self._face.observe, readable)
         detecting = loop.run_in_executor(self._object_runner, self._timed, self._detect, readable)
         await asyncio.wait((facing, detecting))  # for both, also where one fails: the other still holds the pictures
         seen, found = facing.result(), detecting.result()
+        self.models_s.add(time.monotonic() - decoded_s)
         faces, detections = iter(seen), iter(found)
         return [
             picture
@@ -201,7 +212,8 @@ class Detector:
     """The Serve deployment around `Models`; its options stand in serve_config.yaml."""
 
     def __init__(self) -> None:
-        from serve_app.loopback import keep_to_loopback  # noqa: PLC0415 - `Models` needs no Ray
+        from serve_app.export import Exporter  # noqa: PLC0415 - `Models` needs no Ray
+        from serve_app.loopback import keep_to_loopback  # noqa: PLC0415
         from serve_app.settings import process_settings  # noqa: PLC0415
 
         keep_to_loopback()
@@ -216,6 +228,8 @@ class Detector:
                 object_confidence=settings.object_confidence,
             )
         )
+        export = Exporter().export_forever
+        threading.Thread(target=export, args=(self._readings,), name="metrics", daemon=True).start()
 
     async def detect(self, jpegs: list[bytes]) -> list[Observation | Unreadable]:
         """One answer per frame, in order."""
@@ -228,3 +242,6 @@ class Detector:
     def check_health(self) -> None:
         """Serve replaces this process when its models hang; see `Models.check`."""
         self._models.check()
+
+    def _readings(self) -> dict[str, dict[tuple[str, ...], Buckets]]:
+        return {"dms_stage_seconds": {("decode",): self._models.decode_s, ("models",): self._models.models_s}}

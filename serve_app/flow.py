@@ -10,9 +10,10 @@ import logging
 import math
 import time
 import uuid
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 from ray.exceptions import ActorUnavailableError, NodeDiedError, OutOfMemoryError, RayActorError, RayError
@@ -26,6 +27,7 @@ from models.jpeg import FrameLimits
 from models.once_per import OncePer
 from models.types import Observation, Trip, Unreadable
 from serve_app.intake import Intake, StreamView
+from serve_app.metrics import Buckets, buckets
 from serve_app.observed import Observed
 from serve_app.scheduler import Batch, Dropped, Item, Push, Scheduler
 from serve_app.views import StreamInfo
@@ -121,6 +123,31 @@ class FlowConfig:
     idle_timeout_s: float
 
 
+@dataclass(slots=True)
+class FlowCounts:
+    """What went through since the start; see `serve_app.metrics`.
+
+    Args:
+        observed: Frames that the models answered.
+        flagged: Of these, as their vehicles say.
+        alerts: By text.
+        events: That have ended, by kind.
+        batch_frames: Of batches that were answered.
+        observe: Seconds from a frame's receipt to its observation.
+        detect: Seconds of a call to a Detector.
+        push: Seconds of a push.
+    """
+
+    observed: int = 0
+    flagged: int = 0
+    alerts: Counter[str] = field(default_factory=Counter)
+    events: Counter[str] = field(default_factory=Counter)
+    batch_frames: Buckets = field(default_factory=partial(buckets, "dms_batch_frames"))
+    observe: Buckets = field(default_factory=partial(buckets, "dms_stage_seconds"))
+    detect: Buckets = field(default_factory=partial(buckets, "dms_stage_seconds"))
+    push: Buckets = field(default_factory=partial(buckets, "dms_stage_seconds"))
+
+
 class Flow:
     """The flow of frames, on one event loop.
 
@@ -133,6 +160,10 @@ class Flow:
         notes: See `Notes`.
         keep_crashed: Keeps a frame that killed the Detector; called on a thread, and does not raise.
         loop: Where everything but `intake.message` runs.
+
+    Attributes:
+        intake: Takes the messages.
+        counts: See `FlowCounts`.
     """
 
     def __init__(
@@ -172,6 +203,7 @@ class Flow:
         self._work: set[asyncio.Task[None]] = set()
         self._fault: BaseException | None = None
         self.observed = Observed()
+        self.counts = FlowCounts()
         # The one way from the MQTT thread onto the loop: it keeps the order.
         self.intake = Intake(
             limits=config.limits,
@@ -284,6 +316,11 @@ class Flow:
         return sum(self._batch_frames) / len(self._batch_frames) if self._batch_frames else None
 
     @property
+    def waiting(self) -> tuple[int, int]:
+        """Frames in all mailboxes, and their bytes."""
+        return self._scheduler.waiting
+
+    @property
     def detector_replicas(self) -> int:
         """How many Detectors were running a moment ago."""
         return self._replicas
@@ -374,11 +411,24 @@ class Flow:
         else:
             for (vehicle, frame), answer in zip(batch.frames, answers, strict=True):
                 self.observed.note(vehicle, frame, answer)
-            self._count(self._scheduler.observed(batch, answers))
+            self._measure(batch, len(jpegs), self._in_flight[number])
+            unreadable = self._scheduler.observed(batch, answers)
+            self.counts.observed += len(jpegs) - len(unreadable)
+            self._count(unreadable)
         finally:
             del self._in_flight[number]
             self._answered_s = time.monotonic()
         self._pump()
+
+    def _measure(self, batch: Batch, frames: int, began_s: float) -> None:
+        now_s = time.monotonic()
+        self.counts.batch_frames.add(frames)
+        self.counts.detect.add(now_s - began_s)
+        observe = self.counts.observe.add
+        for items in batch.items.values():
+            for item in items:
+                if item.frame:
+                    observe(now_s - item.received_s)
 
     def _may_blame(self, error: Exception) -> bool:
         """Whether a Detector had the frames when it happened; else nobody took the call."""
@@ -390,7 +440,10 @@ class Flow:
     async def _push(self, vehicle: uuid.UUID, push: Push) -> None:
         before = self._replies.get(vehicle)
         after_part = before.part if before else 0
+        began_s = time.monotonic()
         reply = await self._repeat(lambda: self._vehicles.push(vehicle, push, after_part), f"push to {vehicle}")
+        self.counts.push.add(time.monotonic() - began_s)
+        self.counts.flagged += max(0, reply.flagged - (before.flagged if before else 0))
         self._scheduler.pushed(vehicle)
         for _ in range(reply.not_kept):
             self.intake.drop(vehicle, push.trip.id, "disk_full")
@@ -417,12 +470,14 @@ class Flow:
     def _alert(self, vehicle: uuid.UUID, as_written: str, text: str) -> None:
         if self._alerts.due((vehicle, text), time.monotonic()):
             self._broker.publish(f"alert/{as_written}", text)
+            self.counts.alerts[text] += 1
 
     def _say(self, events: Sequence[EventRecord]) -> None:
         """Publish them; the same may come again, under the same id."""
         for event in events:
             as_written = self._spelled.get(event.vehicle, str(event.vehicle))
             self._broker.publish(f"event/{as_written}", json.dumps(event_message(event)))
+            self.counts.events[event.kind] += event.ended_ms is not None
 
     async def _repeat(self, call: Callable[[], Awaitable[PushReply]], what: str) -> PushReply:
         """Call until it is answered: an accepted frame or an end of a trip is never given up."""

@@ -28,6 +28,8 @@ from serve_app.adapters.mqtt import MqttConnection
 from serve_app.brokers import broker_address
 from serve_app.crashed import CrashedFrames
 from serve_app.flow import REPLICAS_TIMEOUT_S, Flow, FlowConfig
+from serve_app.flush_tallies import FlushTallies, RayKept
+from serve_app.gateway_metrics import GatewayMetrics
 from serve_app.loopback import keep_to_loopback
 from serve_app.observed import Seen
 from serve_app.probe import Probe
@@ -110,6 +112,14 @@ class Gateway:
         self._flow.start()
         self._keeping = asyncio.get_running_loop().create_task(processes.keep_forever(), name="ready processes")
         self._sweeping = asyncio.get_running_loop().create_task(self._recovery.sweep_forever(), name="recovery")
+        metrics = GatewayMetrics(
+            self._flow,
+            connected=lambda: self._mqtt.state == "connected",
+            journals=lambda: vehicles.journals(INFO_TIMEOUT_S),
+            tallies=FlushTallies(RayKept()),
+        )
+        # To the end of the process: how the last trips are stored is of interest too.
+        self._exporting = asyncio.get_running_loop().create_task(metrics.export_forever(), name="metrics")
         self._mqtt.start()
 
     async def __del__(self) -> None:
@@ -336,26 +346,26 @@ class RayVehicles:
         actor: Any = await asyncio.to_thread(start)
         await actor.finish_left_behind.remote(trip)
 
-    async def journals(self, timeout_s: float) -> dict[str, set[Part]]:
+    async def journals(self, timeout_s: float) -> dict[str, dict[Part, int]]:
         """See `Actors.journals`."""
         nodes = [node["NodeID"] for node in await asyncio.to_thread(ray.nodes) if node["Alive"]]
         found = await asyncio.gather(*(self._journals_on(node, timeout_s) for node in nodes))
         return dict(zip(nodes, found, strict=True))
 
-    async def _journals_on(self, node: str, timeout_s: float) -> set[Part]:
+    async def _journals_on(self, node: str, timeout_s: float) -> dict[Part, int]:
         if node == self._node:
             return await asyncio.to_thread(_journals_here)
         there = NodeAffinitySchedulingStrategy(node, soft=False)
         look: Any = _JOURNALS_THERE.options(scheduling_strategy=there)
         try:
-            found: set[Part] = await asyncio.wait_for(look.remote(), timeout_s)
+            found: dict[Part, int] = await asyncio.wait_for(look.remote(), timeout_s)
         except (RayError, TimeoutError) as error:
             _log.warning("node %s does not say what journals it has: %s", node, one_line(error))
-            return set()
+            return {}
         return found
 
 
-def _journals_here() -> set[Part]:
+def _journals_here() -> dict[Part, int]:
     return parts_with_journals(journal_folder())
 
 

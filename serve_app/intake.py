@@ -72,6 +72,10 @@ class Intake:
         note: Takes a trip that opens, before its message is acknowledged; likewise.
         monotonic: Seconds.
         wall: Seconds since 1970 UTC.
+
+    Attributes:
+        received: Messages on `stream/` since the start.
+        relayed: Frames that the broker took back.
     """
 
     def __init__(
@@ -98,6 +102,7 @@ class Intake:
         self._opens = TokenBucket(burst=max(LEAST_OPENS_AT_ONCE, 2 * max_vehicles), per_s=OPENS_PER_S)
         self._logged = OncePer(LOG_INTERVAL_S)
         self._accepting = True
+        self.received = self.relayed = 0
 
     def message(self, topic: str, payload: bytes) -> bool:
         """Take one MQTT message; never raises for what a device can send.
@@ -179,6 +184,11 @@ class Intake:
             return {v: StreamView(s.trip, s.frames, dict(s.dropped)) for v, s in self._streams.items()}
 
     @property
+    def open_streams(self) -> int:
+        """How many are open."""
+        return len(self._streams)
+
+    @property
     def refused(self) -> dict[str, int]:
         """Everything refused or dropped since the start, by reason."""
         with self._lock:
@@ -211,6 +221,7 @@ class Intake:
 
     def _frame(self, text: str, payload: bytes) -> None:
         now_s = self._monotonic()
+        self.received += 1
         # int() inside uuid.UUID() takes a plus sign, which no topic of a reply may have
         vehicle = None if "+" in text else parse_uuid(text)
         if vehicle is None:
@@ -220,10 +231,12 @@ class Intake:
         with self._lock:
             stream = self._streams.get(vehicle)
             if stream is not None and reason is None:
-                if not self._relay(f"base64/{text}", b64encode(payload)):
+                if self._relay(f"base64/{text}", b64encode(payload)):
+                    self.relayed += 1
+                else:
                     reason = "not_relayed"
                 frame = Frame(stream.next_seq, now_s - stream.opened_s, payload)
-                if self._emit(Item(stream.trip, frame, text=text)) is False:
+                if self._emit(Item(stream.trip, frame, text=text, received_s=now_s)) is False:
                     reason = "mailbox_full"
                 stream.frames += 1
                 stream.next_seq += 1

@@ -49,8 +49,8 @@ class Actors(Protocol):
         The actor is started if there is none.
         """
 
-    async def journals(self, timeout_s: float) -> dict[str, set[Part]]:
-        """The parts that have a journal, by Ray's id of their node; without nodes that do not answer in time."""
+    async def journals(self, timeout_s: float) -> dict[str, dict[Part, int]]:
+        """The parts that have a journal, and its bytes, by Ray's id of their node; without nodes that do not answer."""
 
 
 class Recovery:
@@ -153,6 +153,13 @@ class Recovery:
                 _log.warning("not finished, again in %.0f s: %s", SWEEP_S, one_line(error))
 
 
-def parts_with_journals(folder: Path) -> set[Part]:
-    """The parts that have a journal in a folder."""
-    return {found for path in left_behind(folder) if (found := named(path))}
+def parts_with_journals(folder: Path) -> dict[Part, int]:
+    """The parts that have a journal in a folder, and its bytes."""
+    return {found: _size_bytes(path) for path in left_behind(folder) if (found := named(path))}
+
+
+def _size_bytes(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:  # stored meanwhile
+        return 0

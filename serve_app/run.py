@@ -15,6 +15,7 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -28,6 +29,8 @@ _log = logging.getLogger(__name__)
 CONFIG = PROJECT / "serve_config.yaml"
 CHILD_END_S = 30.0
 POLL_S = 0.5
+EXPORTERS = "prom_metrics_service_discovery.json"
+"""Ray keeps the addresses of all nodes' exporters in it."""
 RAY_AGENT_PORT = 52365
 """Ray's dashboard agent listens there, once Ray has started."""
 
@@ -153,13 +156,14 @@ def _serve(settings: Settings, config: Path) -> int:
     # A Ray of our own, unless RAY_ADDRESS names a cluster: never one that happens to run on this machine.
     address = os.environ.get("RAY_ADDRESS") or "local"
     try:
-        context = ray.init(address=address, namespace="serve", log_to_driver=False, logging_level=logging.WARNING)
+        context: Any = ray.init(address=address, namespace="serve", log_to_driver=False, logging_level=logging.WARNING)
     except (ValueError, ConnectionError) as error:
         raise StartError(f"RAY_ADDRESS={address}: {error}") from error
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # only now: ray.init puts its own handler in place
         signal.signal(number, lambda *_: stop.set())
     _log.info("Ray's dashboard: http://%s", context.dashboard_url)
+    _log.info("Prometheus finds the exporters in %s", Path(context.address_info["session_dir"]).parent / EXPORTERS)
     # In a session of its own: Ctrl-C must reach this process alone, which ends the service in order.
     child = subprocess.Popen(
         [

@@ -37,12 +37,14 @@ class Item:
         frame: The frame, if it is one.
         closed_by: Who ended the trip, if it is the end.
         text: The UUID as the device wrote it in the frame's topic.
+        received_s: Monotonic clock when the frame came.
     """
 
     trip: Trip
     frame: Frame | None = None
     closed_by: ClosedBy | None = None
     text: str = ""
+    received_s: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,6 +298,11 @@ class Scheduler:
         """Frames in the vehicle's mailbox."""
         lane = self._lanes.get(vehicle)
         return lane.mailbox.frames if lane else 0
+
+    @property
+    def waiting(self) -> tuple[int, int]:
+        """Frames in all mailboxes, and their bytes."""
+        return self._mailboxes.frames, self._mailboxes.bytes
 
     def knows(self, vehicle: uuid.UUID) -> bool:
         """Whether something of the vehicle is under way."""

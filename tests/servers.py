@@ -1,4 +1,4 @@
-"""Real servers for tests: mosquitto, MariaDB and fake-gcs-server, each on a free port and in a folder of its own.
+"""Real servers for tests: mosquitto, MariaDB, fake-gcs-server, Prometheus, each on a free port and in its own folder.
 
 Every one is a `with` block that yields a `Server`, which a test may stop and start again on the same port. A missing
 program skips the test, with the package to install; where CI=true it fails, so that nothing goes untested unseen.
@@ -17,15 +17,18 @@ import socket
 import subprocess
 import tempfile
 import time
+import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import pymysql
 import pytest
 
 from serve_app.run import RAY_AGENT_PORT
+from tests.waiting import eventually
 
 HOST = "127.0.0.1"
 PASSWORD = "pä$$:w@rd/€%"
@@ -145,6 +148,37 @@ class Gcs(Server):
             return name
 
 
+@dataclasses.dataclass(kw_only=True)
+class Prometheus(Server):
+    """Prometheus; `query` asks it."""
+
+    def start(self) -> None:
+        """See `Server.start`; it answers when this returns."""
+        super().start()
+        assert eventually(self._is_ready, _START_S)
+
+    def query(self, expression: str) -> list[Any]:
+        """The series that a PromQL expression has now, each with `metric` and `value`.
+
+        Raises:
+            urllib.error.HTTPError: It is no PromQL.
+        """
+        return list(self.api("query", query=expression)["result"])
+
+    def api(self, path: str, **params: str) -> Any:
+        """The data that its HTTP API has there."""
+        url = f"http://{HOST}:{self.port}/api/v1/{path}?{urllib.parse.urlencode(params)}"
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            return json.load(answer)["data"]
+
+    def _is_ready(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"http://{HOST}:{self.port}/-/ready", timeout=10):
+                return True
+        except urllib.error.HTTPError:
+            return False
+
+
 @contextlib.contextmanager
 def mosquitto(*settings: str) -> Iterator[Server]:
     """An MQTT broker as operators are told to set it up, anonymous.
@@ -213,6 +247,24 @@ def gcs() -> Iterator[Gcs]:
             *("-external-url", url, "-public-host", f"{HOST}:{port}"),
         ]
         with _running(Gcs(args=args, port=port, log=folder / "log")) as server:
+            yield server
+
+
+@contextlib.contextmanager
+def prometheus(config: Path) -> Iterator[Prometheus]:
+    """A Prometheus.
+
+    Args:
+        config: Its file.
+    """
+    path = program("prometheus", "prometheus")
+    with _folder() as folder:
+        port = free_port()
+        args = [
+            *(path, f"--config.file={config}", f"--storage.tsdb.path={folder / 'data'}"),
+            *(f"--web.listen-address={HOST}:{port}", "--log.level=warn"),
+        ]
+        with _running(Prometheus(args=args, port=port, log=folder / "log")) as server:
             yield server
 
 

@@ -8,10 +8,12 @@ from typing import get_args
 from models.profiles import ProfileName
 from models.types import DropReason, EventKind
 from serve_app import simulator
+from serve_app.metrics import metrics_table
 from serve_app.settings import PROJECT
 from serve_app.settings.docs import env_example, settings_table
 
 BEGIN, END = "<!-- settings -->", "<!-- /settings -->"
+METRICS = "<!-- metrics -->"
 
 
 def test_the_example_file_lists_every_setting() -> None:
@@ -23,6 +25,12 @@ def test_the_readme_lists_every_setting() -> None:
     text = (PROJECT / "README.md").read_text(encoding="utf-8")
     assert BEGIN in text, f"README.md needs the table of `python -m serve_app.settings` between {BEGIN} and {END}"
     assert text.split(BEGIN)[1].split(END)[0].strip() == settings_table()
+
+
+def test_every_metric_is_described() -> None:
+    text = (PROJECT / "docs" / "metrics.md").read_text(encoding="utf-8")
+    assert METRICS in text, f"docs/metrics.md needs the table of `python -m serve_app.metrics` after {METRICS}"
+    assert text.split(METRICS)[1].strip() == metrics_table()
 
 
 def test_every_reason_for_which_something_is_dropped_stands_in_the_readme() -> None:

@@ -18,16 +18,24 @@ import pytest
 from ray.exceptions import NodeDiedError, OutOfMemoryError, RayActorError
 
 from actors.journal_records import Progress
+from actors.records import event_uuid
 from actors.vehicle import PushReply
 from actors.vehicle_actor import VehicleStatus
 from models.jpeg import FrameLimits
 from models.types import Observation, Trip, Unreadable
 from serve_app import flow as flow_module
+from serve_app import gateway_metrics as gateway_metrics_module
+from serve_app.export import Exporter, Readings
 from serve_app.flow import ALERT_INTERVAL_S, HEARTBEAT_S, SEQ_GAP, Flow, FlowConfig
+from serve_app.flush_tallies import FlushTallies
+from serve_app.gateway_metrics import GatewayMetrics
+from serve_app.metrics import METRICS, Buckets
+from serve_app.recovery import Part
 from serve_app.scheduler import Dropped, Item, Push
 from tests.builders import CLOSED, TINY_JPEG, make_event, observation, trip, vehicle_id
 from tests.fakes.clock import FakeClock
 from tests.fakes.flow import FakeBroker, FakeDetectors, FakeNotes, FakeVehicles
+from tests.fakes.metrics import FakeKept, FakeSeries
 from tests.waiting import until
 
 A, B = vehicle_id(1), vehicle_id(2)
@@ -948,3 +956,74 @@ def test_frames_that_came_after_the_end_of_their_trip_are_counted(run: Run) -> N
         assert [seen.frame.jpeg for seen in pushed.frames] == [jpeg(1)]
 
     run(story)
+
+
+def test_a_drive_is_counted_where_it_passes(run: Run) -> None:
+    async def story(w: World) -> None:
+        metrics = gateway_metrics(w, FakeSeries())
+        w.detectors.see = lambda _: observation("phone")
+        w.vehicles.events = [make_event(trip()), make_event(trip(), uuid=event_uuid(trip().id, 2), ended_ms=1)]
+        w.open()
+        for number in range(12):
+            w.frame(number)
+        w.flow.intake.message(f"stream/{A}", b"no picture")
+        w.close()
+        await until(lambda: w.ended() and not w.flow.has(A))
+        now = metrics.readings()
+        frames = {("received",): 13, ("relayed",): 12, ("observed",): 12, ("flagged",): 12}
+        assert now["dms_frames_total"] == frames
+        assert now["dms_dropped_total"] == {("not_jpeg",): 1}
+        assert now["dms_alerts_total"] == {("phone",): 1}
+        assert {kind: number for kind, number in now["dms_events_total"].items() if number} == {("microsleep",): 1}
+        assert count(now, "dms_stage_seconds", "observe") == 12
+        assert count(now, "dms_stage_seconds", "detect") == count(now, "dms_batch_frames") == len(w.detectors.calls)
+        assert count(now, "dms_stage_seconds", "push") == len(w.vehicles.pushes)
+        assert (now["dms_open_streams"], now["dms_backlog_frames"]) == ({(): 0}, {(): 0})
+        assert set(now) == set(METRICS)
+
+    run(story)
+
+
+def test_what_waits_is_counted_and_told(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gateway_metrics_module, "EXPORT_S", 0.001)
+
+    async def story(w: World) -> None:
+        series = FakeSeries()
+        exporting = asyncio.create_task(gateway_metrics(w, series).export_forever())
+        w.detectors.free.clear()
+        w.open()
+        for number in range(40):
+            w.frame(number)
+        await until(lambda: w.flow.waiting[0] == 32)
+        await until(lambda: series.has("dms_backlog_frames", 32))
+        assert series["dms_backlog_bytes"] == sum(len(jpeg(number)) for number in range(8, 40))
+        assert (series["dms_open_streams"], series["dms_broker_connected"]) == (1, 1)
+        assert (series["dms_unstored_parts"], series["dms_journal_bytes"]) == (1, 7)
+        w.detectors.free.set()
+        w.close()
+        await until(w.ended)
+        exporting.cancel()
+
+    run(story)
+
+
+def gateway_metrics(w: World, series: FakeSeries) -> GatewayMetrics:
+    """The metrics of a flow without a Ray; somewhere lies the journal of a trip that has ended."""
+
+    async def journals() -> dict[str, dict[Part, int]]:
+        return {"a node": {(B, trip(B).id, 1): 7}}
+
+    return GatewayMetrics(
+        w.flow,
+        connected=lambda: True,
+        journals=journals,
+        tallies=FlushTallies(FakeKept()),
+        exporter=Exporter(series.make, series.make),
+    )
+
+
+def count(now: Readings, name: str, *values: str) -> int:
+    """Of a histogram."""
+    reading = now[name][values]
+    assert isinstance(reading, Buckets)
+    return reading.up_to[-1]

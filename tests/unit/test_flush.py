@@ -353,3 +353,22 @@ def test_a_flush_waits_for_a_place_to_encode_unless_the_service_ends(
         assert list(world.footage.objects) == with_traces(1)
     assert world.idle.acquire(timeout=10)
     assert list(world.footage.objects) == with_traces(1, 2)
+
+
+def test_every_attempt_is_told_with_how_it_ended(world: World) -> None:
+    told: list[tuple[str, str]] = []
+    world.flusher = Flusher(
+        world.open,
+        on_idle=world.idle.release,
+        on_attempt=lambda step, outcome, seconds: told.append((step, outcome)) if seconds >= 0 else None,
+        sleep=world.sleep,
+    )
+    world.footage.failures = [OSError("bucket away")]
+    world.flush(world.part())
+    assert told == [
+        ("waiting", "done"),
+        ("encode", "done"),
+        ("upload", "failed"),
+        *[("upload", "done")] * 2,
+        *[("rows", "done")] * 2,
+    ]

@@ -54,11 +54,11 @@ class FakeActors:
             raise self.failures.pop(0)
         self.finished.append((vehicle, node, trip))
 
-    async def journals(self, timeout_s: float) -> dict[str, set[Part]]:
+    async def journals(self, timeout_s: float) -> dict[str, dict[Part, int]]:
         """See `Actors.journals`."""
         await asyncio.sleep(0)
         assert timeout_s > 0
-        return {node: {(vehicle, trip().id, 1)} for vehicle, node in self.places.items()}
+        return {node: {(vehicle, trip().id, 1): 99} for vehicle, node in self.places.items()}
 
 
 class World:
@@ -219,4 +219,6 @@ def test_parts_are_known_by_the_names_of_their_journals(tmp_path: Path) -> None:
         Journal.create(tmp_path, one, 1, Progress()).release()
     (tmp_path / "something.journal").touch()
     TripNotes(tmp_path, "this Ray").opened(trip(3))
-    assert parts_with_journals(tmp_path) == {(one.vehicle, one.id, 1) for one in (trip(1), trip(1, number=2), trip(2))}
+    found = parts_with_journals(tmp_path)
+    assert set(found) == {(one.vehicle, one.id, 1) for one in (trip(1), trip(1, number=2), trip(2))}
+    assert sum(found.values()) == sum(path.stat().st_size for path in tmp_path.glob("*.1.journal"))
