@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
+
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from serve_app.api.console import add_console
+from serve_app.api.described import DescribedApi
 from serve_app.api.footage import footage_routes
 from serve_app.api.guard import Key, SiteGuard, TokenGuard, login_routes
 from serve_app.api.health import health_routes
 from serve_app.api.live import live_routes
-from serve_app.api.problems import fault_problem, http_problem, validation_problem
+from serve_app.api.problems import fault_problem, http_problem, problems, validation_problem
 from serve_app.api.stored import stored_routes
 from serve_app.api.streams import GatewayView, stream_routes
 from serve_app.api.trips import trip_routes
@@ -29,7 +32,7 @@ def make_api(gateway: GatewayView, readers: Readers, live: Live, *, api_token: s
         api_token: Asked of every route but `/healthz` and `/login`; None asks nothing.
         public_url: Where browsers reach it.
     """
-    app = FastAPI(title="Driver monitoring", version="1")
+    app = DescribedApi(title="Driver monitoring", version="1", wants_token=bool(api_token))
     key = Key(api_token) if api_token else None
     if key:
         app.add_middleware(TokenGuard, key=key)
@@ -38,10 +41,11 @@ def make_api(gateway: GatewayView, readers: Readers, live: Live, *, api_token: s
     app.add_exception_handler(RequestValidationError, validation_problem)
     app.add_exception_handler(Exception, fault_problem)
     app.include_router(login_routes(key, public_url=public_url))
+    may_be_away = problems(HTTPStatus.SERVICE_UNAVAILABLE)  # the Gateway, the database
     app.include_router(health_routes(gateway, readers))
-    app.include_router(stream_routes(gateway))
-    app.include_router(stored_routes(readers.rows))
-    app.include_router(trip_routes(readers))
+    app.include_router(stream_routes(gateway), responses=may_be_away)
+    app.include_router(stored_routes(readers.rows), responses=may_be_away)
+    app.include_router(trip_routes(readers), responses=may_be_away)
     app.include_router(footage_routes(readers))
     add_console(app)
     app.include_router(live_routes(live, gateway))

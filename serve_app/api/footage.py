@@ -6,17 +6,26 @@ import asyncio
 import re
 import uuid
 from http import HTTPStatus
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, HTTPException, Path, Response
 from fastapi.responses import RedirectResponse, StreamingResponse
 
 from actors.records import video_uuid
 from serve_app.adapters.footage import is_object_name
+from serve_app.api.problems import problems
 from serve_app.stores import Readers
 
 _RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
 _TRIP_AND_PART = re.compile(r".{48}(?P<trip>.{36})(?:-(?P<part>[0-9]{1,4}))?\.mp4")  # of a name that is one
+
+_MP4 = {"content": {"video/mp4": {"schema": {"type": "string", "format": "binary"}}}}
+_ANSWERS: dict[int | str, dict[str, Any]] = {
+    HTTPStatus.OK: {"description": "All of it", **_MP4},
+    HTTPStatus.PARTIAL_CONTENT: {"description": "The bytes of `Range`", **_MP4},
+    HTTPStatus.TEMPORARY_REDIRECT: {"description": "To a URL in the bucket, good for five minutes"},
+    **problems(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE),
+}
 
 
 def footage_routes(readers: Readers) -> APIRouter:
@@ -24,10 +33,12 @@ def footage_routes(readers: Readers) -> APIRouter:
     router = APIRouter()
 
     @router.head("/footage/{name:path}", include_in_schema=False)
-    @router.get("/footage/{name:path}", response_class=StreamingResponse)
+    @router.get("/footage/{name:path}", response_class=StreamingResponse, responses=_ANSWERS)
     async def footage(
         name: Annotated[str, Path(description="The object's name, as in `videos.url`")],
-        range_: Annotated[str | None, Header(alias="Range", description="One range of bytes")] = None,
+        range_: Annotated[
+            str | None, Header(alias="Range", description="One range of bytes", examples=["bytes=0-99"])
+        ] = None,
     ) -> Response:
         """The MP4, whole or in part (206); by a redirect where the bucket's credentials can sign a URL."""
         missing = HTTPException(HTTPStatus.NOT_FOUND, "no such footage")

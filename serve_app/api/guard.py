@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from models.once_per import OncePer
 from serve_app.api.console import login_page
-from serve_app.api.problems import problem
+from serve_app.api.problems import problem, problems
 from serve_app.settings.values import is_loopback
 
 _log = logging.getLogger(__name__)
@@ -29,10 +29,10 @@ COOKIE = "dms_login"
 LOGIN_LASTS_S = 7 * 24 * 3600
 MAX_LOGIN_BYTES = 4096
 LOG_INTERVAL_S = 10.0
+READING = {"GET", "HEAD", "OPTIONS"}
 POLICY_VIOLATION = 1008  # RFC 6455, 7.4.1
 
 _GUARDED = {"http", "websocket"}
-_READING = {"GET", "HEAD", "OPTIONS"}
 _PORTS = {"http": 80, "https": 443}
 _AUTHORITY = re.compile(r"(\[[0-9a-f:.]+\]|[^\s\[\]:/?#@\\]+)(?::([0-9]{0,5}))?")
 _CHALLENGE = {"WWW-Authenticate": "Bearer"}
@@ -60,7 +60,7 @@ class SiteGuard:
                 refusal = problem(HTTPStatus.MISDIRECTED_REQUEST, "`Host` should be that of PUBLIC_URL, or loopback")
                 await _refuse(refusal, scope, receive, send)
                 return
-            reads = scope["type"] == "http" and scope["method"] in _READING
+            reads = scope["type"] == "http" and scope["method"] in READING
             if not reads and not all(map(self._is_own_origin, origins)):
                 refusal = problem(HTTPStatus.FORBIDDEN, "`Origin` should be that of PUBLIC_URL, or loopback")
                 await _refuse(refusal, scope, receive, send)
@@ -159,7 +159,17 @@ def login_routes(key: Key | None, *, public_url: str) -> APIRouter:
     router = APIRouter()
     secure = public_url.startswith("https:")
 
-    @router.post(LOGIN_ROUTE, status_code=HTTPStatus.NO_CONTENT, openapi_extra={"requestBody": _LOGIN_BODY})
+    refusals = problems(HTTPStatus.UNAUTHORIZED, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNPROCESSABLE_ENTITY)
+
+    @router.post(
+        LOGIN_ROUTE,
+        status_code=HTTPStatus.NO_CONTENT,
+        responses={
+            HTTPStatus.SEE_OTHER: {"description": "To the first page, after a form"},
+            **(refusals if key else {}),
+        },
+        openapi_extra={"requestBody": _LOGIN_BODY},
+    )
     async def login(request: Request) -> Response:
         """Exchange the token for a cookie; after a form, the browser goes to the first page."""
         is_form = request.headers.get("content-type", "").lower().startswith("application/x-www-form-urlencoded")

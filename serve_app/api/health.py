@@ -17,16 +17,18 @@ from serve_app.views import FlowHealth
 class HealthOut(BaseModel):
     """Each dependency's state; `ok` or what is wrong."""
 
-    status: str = Field(examples=["ok", "unavailable"])
-    broker: str
-    detector_replicas: int
-    object_model: str = Field(description="`none` without one")
-    face_model: str
-    database: str
-    storage: str
+    status: str = Field(description="Whether frames can be taken", examples=["ok", "unavailable"])
+    broker: str = Field(description="Of the Gateway's connection", examples=["connected"])
+    detector_replicas: int = Field(description="Detectors that run")
+    object_model: str = Field(description="`none` without one", examples=["drivers11n-0a1b2c3d"])
+    face_model: str = Field(description="Name of the pack", examples=["landmarker-478"])
+    database: str = Field(description="`ok`, or the kind of error", examples=["ok", "OperationalError"])
+    storage: str = Field(description="Likewise, of the footage's store", examples=["ok"])
     journal: str = Field(description="`ok`, or why the open trips' journals are not complete on disk")
-    streams: int
-    refused: dict[str, int] = Field(description="Everything refused or dropped since the start, by reason")
+    streams: int = Field(description="Open ones")
+    refused: dict[str, int] = Field(
+        description="Everything refused or dropped since the start, by reason", examples=[{"not_jpeg": 3}]
+    )
     batch_frames: float | None = Field(description="Frames in a batch, mean of the last 50; null before the first")
 
 

@@ -22,7 +22,7 @@ M = TypeVar("M", bound=BaseModel)
 class PageOut(BaseModel, Generic[M]):
     """Some of them, newest first."""
 
-    items: list[M]
+    items: list[M] = Field(description="Newest first")
     next_cursor: str | None = Field(
         description="`cursor` of the next page; null when this is the last", examples=["MTc5NTg3MTYyMDk0Mi43"]
     )

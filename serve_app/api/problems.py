@@ -3,17 +3,36 @@
 from __future__ import annotations
 
 from http import HTTPStatus
+from typing import Any
 
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+
+MEDIA_TYPE = "application/problem+json"
+
+
+class Problem(BaseModel):
+    """An error, as RFC 9457 has it."""
+
+    type: str = Field(description="Status and detail say it all", examples=["about:blank"])
+    title: str = Field(description="The status in words", examples=["Not Found"])
+    status: int = Field(description="The same as the answer's", examples=[404])
+    detail: str = Field(description="What is wrong, in one line", examples=["no such footage"])
+
+
+def problems(*statuses: HTTPStatus) -> dict[int | str, dict[str, Any]]:
+    """What `responses=` of a route says of errors; `DescribedApi` adds those that every route may answer."""
+    content = {MEDIA_TYPE: {"schema": {"$ref": f"#/components/schemas/{Problem.__name__}"}}}
+    return {int(status): {"description": status.phrase, "content": content} for status in statuses}
 
 
 def problem(status: int, detail: str) -> JSONResponse:
     """RFC 9457."""
     body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": int(status), "detail": detail}
-    return JSONResponse(body, status, media_type="application/problem+json")
+    return JSONResponse(body, status, media_type=MEDIA_TYPE)
 
 
 async def http_problem(_request: Request, error: Exception) -> Response:

@@ -45,15 +45,15 @@ class RowOut(BaseModel):
 class VehicleOut(RowOut):
     """A vehicle that has opened a trip."""
 
-    uuid: UuidText
+    uuid: UuidText = Field(description="Its UUID")
     created_at: dt.datetime = Field(description="When it was first heard of")
 
 
 class VideoOut(RowOut):
     """A part of a trip's footage."""
 
-    uuid: UuidText
-    vehicle: UuidText
+    uuid: UuidText = Field(description="Its UUID")
+    vehicle: UuidText = Field(description="Whose it is")
     url: str = Field(description="Of the MP4, as the table has it")
     footage: str | None = Field(description="Path of the MP4 here; null for a row that is not of this service")
     created_at: dt.datetime = Field(description="When it was stored")
@@ -62,8 +62,8 @@ class VideoOut(RowOut):
 class AlertOut(RowOut):
     """A flagged frame."""
 
-    uuid: UuidText
-    video: UuidText
+    uuid: UuidText = Field(description="Derived from the trip's UUID and the frame's number in it")
+    video: UuidText = Field(description="Which shows it")
     time: dt.datetime = Field(description="When it was captured")
     ear: float = Field(description="Eye aspect ratio, the mean of both eyes")
     mar: float = Field(description="Mouth aspect ratio")
@@ -76,17 +76,17 @@ class AlertOut(RowOut):
 class EventOut(RowOut):
     """What a driver did, from its beginning to its end."""
 
-    id: UuidText
-    trip: UuidText
-    vehicle: UuidText
-    kind: str = Field(examples=["phone_use"])
-    severity: str = Field(examples=["info", "medium", "high", "critical"])
-    started_at: dt.datetime
+    id: UuidText = Field(description="The same from its beginning to its end, on MQTT too")
+    trip: UuidText = Field(description="In which it happened")
+    vehicle: UuidText = Field(description="Whose driver it was")
+    kind: str = Field(description="What the driver did", examples=["phone_use"])
+    severity: str = Field(description="The highest it had", examples=["info", "medium", "high", "critical"])
+    started_at: dt.datetime = Field(description="When it began")
     ended_at: dt.datetime | None = Field(description="null while it runs")
     peak: dict[str, float] = Field(description="Its worst, by what was measured", examples=[{"eyes_closed_s": 1.6}])
     coverage: float = Field(description="Share of its time in which something was known, 0 to 1")
     policy: str = Field(description="Name and version of the rules", examples=["default@2"])
-    models: str
+    models: str = Field(description="Which models saw it", examples=["drivers11n-0a1b2c3d landmarker-478"])
     video: UuidText | None = Field(description="In which it begins, if there is one")
     offset_s: float | None = Field(description="Seconds into that")
 

@@ -71,12 +71,12 @@ class RunningEventOut(BaseModel):
 class StreamOut(BaseModel):
     """An open stream."""
 
-    vehicle: uuid.UUID
-    trip: uuid.UUID
-    opened_at: dt.datetime
+    vehicle: uuid.UUID = Field(description="Its UUID")
+    trip: uuid.UUID = Field(description="The open trip's UUID; log lines and what is stored have it, too")
+    opened_at: dt.datetime = Field(description="When the trip opened")
     frames: int = Field(description="Accepted so far, and relayed unless they count as `not_relayed`")
     flagged: int = Field(description="Of those, flagged so far")
-    dropped: dict[str, int] = Field(description="Frames given up, by reason")
+    dropped: dict[str, int] = Field(description="Frames given up, by reason", examples=[{"not_jpeg": 3}])
     backlog: int = Field(description="Frames waiting for detection")
     driver_state: str = Field(description="What the last frame showed", examples=["attentive", "eyes closed"])
     node: str | None = Field(description="Ray's id of the actor's node; null while it starts")
@@ -88,14 +88,14 @@ class StreamOut(BaseModel):
 class AcceptedOut(BaseModel):
     """What begins or ends."""
 
-    vehicle: uuid.UUID
+    vehicle: uuid.UUID = Field(description="Whose it is")
 
 
 class FlushOut(BaseModel):
     """A part of a trip on its way to the stores."""
 
-    vehicle: uuid.UUID
-    trip: uuid.UUID
+    vehicle: uuid.UUID = Field(description="Whose it is")
+    trip: uuid.UUID = Field(description="Its trip")
     part: int = Field(description="From 1; a long trip has several")
     object: str | None = Field(
         description="What its MP4 is called in the store, if it has one; null while no actor says"
@@ -106,7 +106,7 @@ class FlushOut(BaseModel):
     )
     attempt: int = Field(description="Of this step, from 1")
     last_error: str | None = Field(description="Why the attempt before this one failed")
-    next_try_at: dt.datetime | None
+    next_try_at: dt.datetime | None = Field(description="When a step that failed is tried again")
     node: str = Field(description="Ray's id of the node that has its journal")
     pid: int | None = Field(description="The actor's process; null while no actor answers for it")
 
