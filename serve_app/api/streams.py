@@ -62,10 +62,10 @@ class LimitsOut(BaseModel):
 class RunningEventOut(BaseModel):
     """An event that has not ended."""
 
-    id: uuid.UUID
-    kind: str = Field(examples=["phone_use"])
-    severity: str = Field(examples=["info", "medium", "high", "critical"])
-    started_at: dt.datetime
+    id: uuid.UUID = Field(description="The same from its beginning to its end")
+    kind: str = Field(description="What the driver does", examples=["phone_use"])
+    severity: str = Field(description="The highest so far", examples=["info", "medium", "high", "critical"])
+    started_at: dt.datetime = Field(description="When it began")
 
 
 class StreamOut(BaseModel):

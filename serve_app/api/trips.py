@@ -34,11 +34,13 @@ RESCORE_S = 60.0
 class TripOut(RowOut):
     """A trip that has ended."""
 
-    uuid: UuidText
-    vehicle: UuidText
-    opened_at: dt.datetime
+    uuid: UuidText = Field(description="Its UUID")
+    vehicle: UuidText = Field(description="Whose it was")
+    opened_at: dt.datetime = Field(description="When its open_stream came")
     ended_at: dt.datetime = Field(description="When its last frame was captured")
-    closed_by: str = Field(examples=["device", "idle", "operator", "shutdown", "orphaned", "recovered"])
+    closed_by: str = Field(
+        description="Who ended it", examples=["device", "idle", "operator", "shutdown", "orphaned", "recovered"]
+    )
     recovered: bool = Field(description="Whether another process stored its end than the one that took it")
     frames: int = Field(description="Looked at")
     flagged: int = Field(description="Of those, flagged")
@@ -54,27 +56,27 @@ class TripDetailOut(TripOut):
 class ProfileEventOut(BaseModel):
     """An event as a profile has it; seconds since the trip opened."""
 
-    kind: str = Field(examples=["phone_use"])
-    severity: str = Field(examples=["info", "medium", "high", "critical"])
-    started_s: float
-    ended_s: float | None
-    peak: dict[str, float]
-    coverage: float
+    kind: str = Field(description="What the driver did", examples=["phone_use"])
+    severity: str = Field(description="The highest it had", examples=["info", "medium", "high", "critical"])
+    started_s: float = Field(description="When it began")
+    ended_s: float | None = Field(description="When it was over")
+    peak: dict[str, float] = Field(description="Its worst, by what was measured", examples=[{"eyes_closed_s": 1.6}])
+    coverage: float = Field(description="Share of its time in which something was known, 0 to 1")
 
 
 class LimitOut(BaseModel):
     """A number that decides, and where it comes from."""
 
-    name: str = Field(examples=["microsleep_s"])
+    name: str = Field(description="As `python -m models.profiles` prints it", examples=["microsleep_s"])
     value: float | None = Field(description="null: the profile has no such rule")
-    source: str
+    source: str = Field(description="Where it comes from")
 
 
 class ProfileOut(BaseModel):
     """The numbers of a profile."""
 
     name: str = Field(description="With its version, as events name it", examples=["default@2"])
-    limits: list[LimitOut]
+    limits: list[LimitOut] = Field(description="All of them")
     of_kind: dict[EventKind, list[str]] = Field(description="Which of them decide about a kind of event")
 
 
