@@ -23,6 +23,7 @@ from actors.vehicle import PushReply
 from actors.vehicle_actor import VehicleStatus
 from models.errors import one_line
 from models.jpeg import FrameLimits
+from models.logs import about
 from models.once_per import OncePer
 from models.types import Observation, Trip, Unreadable
 from serve_app.intake import Intake, StreamView
@@ -376,7 +377,8 @@ class Flow:
     async def _push(self, vehicle: uuid.UUID, push: Push) -> None:
         before = self._replies.get(vehicle)
         after_part = before.part if before else 0
-        reply = await self._repeat(lambda: self._vehicles.push(vehicle, push, after_part), f"push to {vehicle}")
+        with about(vehicle, push.trip.id):
+            reply = await self._repeat(lambda: self._vehicles.push(vehicle, push, after_part), f"push to {vehicle}")
         self._scheduler.pushed(vehicle)
         for _ in range(reply.not_kept):
             self.intake.drop(vehicle, push.trip.id, "disk_full")
