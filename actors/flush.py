@@ -23,6 +23,7 @@ from actors.journal import Journal
 from actors.ports import Stores
 from actors.records import EventRecord, TripRecord, VideoRecord, object_name, trace_name, video_uuid
 from models.errors import one_line
+from models.logs import about
 from models.trace import TraceHead, write_trace
 
 _log = logging.getLogger(__name__)
@@ -114,11 +115,12 @@ class Flusher:
     def _run(self) -> None:
         while True:
             part, name = self._parts.get()
-            try:
-                yield_cores()
-                self._flush(part, name)
-            except BaseException:  # noqa: BLE001 - what no retry covers must not end the thread, with the parts that come after
-                _log.exception("%s: its flush ended early; its journal stays for the next start", name)
+            with about(part.summary.trip.vehicle, part.summary.trip.id):
+                try:
+                    yield_cores()
+                    self._flush(part, name)
+                except BaseException:  # noqa: BLE001 - what no retry covers must not end the thread, with the parts that come after
+                    _log.exception("%s: its flush ended early; its journal stays for the next start", name)
 
     def _flush(self, part: Journal, name: str) -> None:
         try:
@@ -127,14 +129,19 @@ class Flusher:
             has_video = part.summary.rows > 0 or part.summary.pictures > 0
             if has_video and not part.summary.uploaded:
                 self._repeat(name, "encode", lambda: self._encode(name, part, mp4))
+                _log.info("encoded %s: %d pictures", name, part.summary.pictures)
                 self._repeat(name, "upload", lambda: stores.footage.put(name, mp4))
                 self._repeat(name, "upload", lambda: _put_trace(part, stores))
                 part.note_uploaded()
+                _log.info("uploaded %s and its trace", name)
             self._repeat(name, "rows", lambda: _save(part, stores, name if has_video else None))
             mp4.unlink(missing_ok=True)
             self._repeat(name, "rows", part.remove)
             if has_video:
                 _log.info("stored %s: %d pictures, %d alerts", name, part.summary.pictures, part.summary.rows)
+            else:
+                trip = part.summary.trip
+                _log.info("trip %s of vehicle %s: stored, without footage", trip.id, trip.vehicle)
         finally:
             with self._lock:
                 del self._pending[name]

@@ -24,6 +24,7 @@ from actors.records import AlertRecord, EventRecord, alert_uuid, event_uuid
 from models.errors import one_line
 from models.events import Event
 from models.footage import FootageRing
+from models.logs import about
 from models.policy import FrameMetrics, Policy
 from models.profiles import PROFILES, ProfileName
 from models.senses import Limits
@@ -157,7 +158,7 @@ class Vehicle:
                 its journal is on a node that is gone, it must not use that part's name again.
         """
         key = (trip.id, frames[-1].frame.seq if frames else None, closed_by) if frames or closed_by else None
-        with self._lock:
+        with about(trip.vehicle, trip.id), self._lock:
             if key and self._last_push and self._last_push[0] == key:
                 return self._last_push[1]
             if trip.id in self._closed:
@@ -224,7 +225,8 @@ class Vehicle:
         with self._lock:
             journal = self._open.journal if self._open else None
         if journal:
-            journal.sync()
+            with about(self._vehicle, journal.summary.trip.id):
+                journal.sync()
 
     @property
     def trip(self) -> Trip | None:
@@ -262,6 +264,8 @@ class Vehicle:
         newest = goes_on or max(journals, key=lambda one: (one.written_at, one.summary.part), default=None)
         for journal in journals:
             summary = journal.summary
+            with about(self._vehicle, summary.trip.id):
+                _log.info("trip %s, part %d: its journal was left behind", summary.trip.id, summary.part)
             if last[summary.trip.id] is not goes_on:
                 self._remember(summary.trip.id, summary.progress.next_seq)
             if journal is goes_on and summary.ended is None:
@@ -287,23 +291,16 @@ class Vehicle:
             found = named(path)
             if found is None or found[0] != self._vehicle:
                 continue
-            try:
-                yield Journal.open(path)
-            except JournalInUseError as error:
-                _log.warning("%s is left alone: %s", path.name, error)
-            except EmptyJournalError:
-                _log.info("%s held nothing and is gone", path.name)
-            except JournalError as error:
-                _log.error("%s %s; it is kept as %s", path.name, error, path.name + UNREADABLE)
-                with contextlib.suppress(OSError):  # on a disk that takes nothing it stays, and this is said again
-                    path.rename(path.with_name(path.name + UNREADABLE))
-            except OSError as error:
-                _log.error("%s is left alone: %s", path.name, one_line(error))
+            with about(self._vehicle, found[1]):
+                journal = _opened(path)
+            if journal:
+                yield journal
 
     def _resume(self, journal: Journal) -> _OpenTrip:
         summary = journal.summary
-        _log.info("trip %s goes on from its journal at frame %d", summary.trip.id, summary.progress.next_seq)
-        open_trip = self._begun(summary.trip, journal, summary.progress)
+        with about(self._vehicle, summary.trip.id):
+            _log.info("trip %s goes on from its journal at frame %d", summary.trip.id, summary.progress.next_seq)
+            open_trip = self._begun(summary.trip, journal, summary.progress)
         open_trip.resumed = True
         return open_trip
 
@@ -325,6 +322,8 @@ class Vehicle:
         # Journals of this trip that another process holds keep their part numbers.
         parts = [found[2] for path in left_behind(self._folder) if (found := named(path)) and found[1] == trip.id]
         progress, part = Progress(), max([*parts, after_part]) + 1
+        with about(trip.vehicle, trip.id):
+            _log.info("trip %s of vehicle %s: begins with part %d", trip.id, trip.vehicle, part)
         return self._begun(trip, Journal.create(self._folder, trip, part, progress), progress)
 
     def _again(self, trip: Trip) -> _OpenTrip | None:
@@ -421,12 +420,18 @@ class Vehicle:
         if self._open is None:
             return ()
         open_trip, self._open = self._open, None
-        self._remember(open_trip.trip.id, open_trip.progress.next_seq)
+        trip, progress = open_trip.trip, open_trip.progress
+        self._remember(trip.id, progress.next_seq)
         ended = tuple(_event_records(open_trip, open_trip.policy.end()))
         if ended:
             open_trip.progress = replace(open_trip.progress, events=(*open_trip.progress.events, *ended))
-        self._note_calm_frames(open_trip)
-        open_trip.journal.end(closed_by)
+        with about(trip.vehicle, trip.id):
+            self._note_calm_frames(open_trip)
+            open_trip.journal.end(closed_by)
+            _log.info(
+                "trip %s of vehicle %s: ended (%s) with %d frames, %d flagged",
+                *(trip.id, trip.vehicle, closed_by, progress.frames, progress.flagged),
+            )
         self._flush(open_trip.journal)
         return ended
 
@@ -439,6 +444,23 @@ class Vehicle:
         self._closed[trip] = next_seq
         while len(self._closed) > MOST_CLOSED:
             del self._closed[next(iter(self._closed))]
+
+
+def _opened(path: Path) -> Journal | None:
+    """A journal that can be taken over, or None and a line that says why not."""
+    try:
+        return Journal.open(path)
+    except JournalInUseError as error:
+        _log.warning("%s is left alone: %s", path.name, error)
+    except EmptyJournalError:
+        _log.info("%s held nothing and is gone", path.name)
+    except JournalError as error:
+        _log.error("%s %s; it is kept as %s", path.name, error, path.name + UNREADABLE)
+        with contextlib.suppress(OSError):  # on a disk that takes nothing it stays, and this is said again
+            path.rename(path.with_name(path.name + UNREADABLE))
+    except OSError as error:
+        _log.error("%s is left alone: %s", path.name, one_line(error))
+    return None
 
 
 @dataclass(slots=True)

@@ -23,6 +23,7 @@ from actors.journal_records import Progress
 from actors.ports import Home
 from actors.records import EventRecord
 from actors.vehicle import PushReply, SeenFrame, Vehicle, VehicleConfig
+from models.logs import about, set_up_logs
 from models.senses import Limits
 from models.types import ClosedBy, Trip
 
@@ -74,7 +75,7 @@ class VehicleActor:
     """
 
     def __init__(self, vehicle: uuid.UUID, config: VehicleConfig, home: Home) -> None:
-        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+        set_up_logs("Vehicle", vehicle=vehicle)
         self._uuid = vehicle
         self._orphaned_after_s = config.orphaned_after_s
         self._heard_s = time.monotonic()
@@ -180,9 +181,12 @@ class VehicleActor:
         while True:
             time.sleep(min(1.0, self._orphaned_after_s))
             if time.monotonic() - self._heard_s > self._orphaned_after_s:
-                if self._vehicle.trip is not None:
-                    _log.warning("no word from the Gateway for %.0f s: the trip is suspended", self._orphaned_after_s)
-                    self._vehicle.suspend()
+                if (trip := self._vehicle.trip) is not None:
+                    with about(trip.vehicle, trip.id):
+                        _log.warning(
+                            "no word from the Gateway for %.0f s: the trip is suspended", self._orphaned_after_s
+                        )
+                        self._vehicle.suspend()
                 with self._ending:
                     self._asked_to_end = False  # should that call have been lost
                 self._ask_to_end()

@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 
 from models.errors import one_line
+from models.logs import about
 from serve_app.scheduler import Dropped
 
 _log = logging.getLogger(__name__)
@@ -40,7 +41,8 @@ class CrashedFrames:
                 for old in sorted(self._folder.glob("*.jpg"), key=_written)[:-KEPT_FILES]:
                     old.unlink()
         except OSError as error:
-            _log.warning("a frame that killed the Detector could not be kept: %s", one_line(error))
+            with about(dropped.trip.vehicle, dropped.trip.id):
+                _log.warning("a frame that killed the Detector could not be kept: %s", one_line(error))
 
 
 def _written(path: Path) -> tuple[int, str]:

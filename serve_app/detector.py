@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from models.errors import one_line
+from models.logs import set_up_logs
 from models.types import Detection, Face, Observation, PictureStats, Unreadable
 from serve_app.metrics import Buckets, buckets
 from serve_app.views import DetectorInfo
@@ -218,8 +219,8 @@ class Detector:
 
         keep_to_loopback()
         os.nice(YIELDING)
-        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
         settings = process_settings()
+        set_up_logs("Detector")
         self._models, self._info = load_models(
             DetectorConfig(
                 data_dir=settings.data_dir,

@@ -24,6 +24,7 @@ from actors.vehicle import PushReply
 from actors.vehicle_actor import VehicleStatus
 from models.errors import one_line
 from models.jpeg import FrameLimits
+from models.logs import about
 from models.once_per import OncePer
 from models.types import Observation, Trip, Unreadable
 from serve_app.intake import Intake, StreamView
@@ -441,7 +442,8 @@ class Flow:
         before = self._replies.get(vehicle)
         after_part = before.part if before else 0
         began_s = time.monotonic()
-        reply = await self._repeat(lambda: self._vehicles.push(vehicle, push, after_part), f"push to {vehicle}")
+        with about(vehicle, push.trip.id):
+            reply = await self._repeat(lambda: self._vehicles.push(vehicle, push, after_part), f"push to {vehicle}")
         self.counts.push.add(time.monotonic() - began_s)
         self.counts.flagged += max(0, reply.flagged - (before.flagged if before else 0))
         self._scheduler.pushed(vehicle)

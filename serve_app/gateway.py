@@ -22,6 +22,7 @@ from actors.vehicle import PushReply, VehicleConfig
 from actors.vehicle_actor import NAMESPACE, VehicleStatus, actor_name, start_vehicle
 from models.errors import one_line
 from models.jpeg import FrameLimits
+from models.logs import set_up_logs
 from models.types import Observation, Trip, Unreadable
 from serve_app.adapters.broker import EmbeddedBroker
 from serve_app.adapters.mqtt import MqttConnection
@@ -65,8 +66,8 @@ class Gateway:
         self, detector: DeploymentHandle[Any], *, max_batch_size: int, batches_per_replica: int
     ) -> None:
         keep_to_loopback()
-        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
         settings = process_settings()
+        set_up_logs("Gateway")
         # Serve starts the next Gateway while this one still hands over: one at a time, or their pushes would mix.
         self._turn = gateway_lock(settings.data_dir)
         await asyncio.to_thread(self._turn.acquire, timeout=HAND_OVER_S + 10)

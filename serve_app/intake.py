@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pybase64 import b64encode
 
 from models.jpeg import FrameLimits, refusal
+from models.logs import about
 from models.once_per import OncePer
 from models.token_bucket import TokenBucket
 from models.types import ClosedBy, DropReason, Frame, Trip
@@ -133,10 +134,13 @@ class Intake:
         """
         now_s = self._monotonic()
         with self._lock:
-            if trip.vehicle not in self._streams:
-                stream = Stream(trip, opened_s=now_s - age_s, last_frame_s=now_s, frames=frames, next_seq=next_seq)
-                self._streams[trip.vehicle] = stream
-                self._emit(Item(trip))
+            if trip.vehicle in self._streams:
+                return
+            stream = Stream(trip, opened_s=now_s - age_s, last_frame_s=now_s, frames=frames, next_seq=next_seq)
+            self._streams[trip.vehicle] = stream
+            self._emit(Item(trip))
+        with about(trip.vehicle, trip.id):
+            _log.info("trip %s of vehicle %s: adopted after %d frames", trip.id, trip.vehicle, frames)
 
     def close(self, vehicle: uuid.UUID, closed_by: ClosedBy) -> bool:
         """End the vehicle's trip; False when none is open."""
@@ -145,7 +149,8 @@ class Intake:
             if stream is None:
                 return False
             self._emit(Item(stream.trip, closed_by=closed_by))
-            return True
+        _say_closed(stream, closed_by)
+        return True
 
     def begin_again(self, ended: Trip) -> None:
         """Open another trip where this one is open here, since its vehicle's actor has ended it: its device goes on."""
@@ -159,10 +164,13 @@ class Intake:
         """End the trips that have had no frame for so long; returns their vehicles."""
         now_s = self._monotonic()
         with self._lock:  # one hold: a frame that comes in between must not be accepted and its trip ended
-            idle = [v for v, stream in self._streams.items() if now_s - stream.last_frame_s >= timeout_s]
-            for vehicle in idle:
-                self._emit(Item(self._streams.pop(vehicle).trip, closed_by="idle"))
-        return idle
+            idle = {v: stream for v, stream in self._streams.items() if now_s - stream.last_frame_s >= timeout_s}
+            for vehicle, stream in idle.items():
+                del self._streams[vehicle]
+                self._emit(Item(stream.trip, closed_by="idle"))
+        for stream in idle.values():
+            _say_closed(stream, "idle")
+        return list(idle)
 
     def stop(self) -> None:
         """Take nothing any more and end every trip: the service is going down."""
@@ -217,6 +225,9 @@ class Intake:
                 self._emit(Item(trip))
         if reason:
             self._refuse(reason, vehicle)
+        else:
+            with about(vehicle, trip.id):
+                _log.info("trip %s of vehicle %s: opened", trip.id, vehicle)
         return reason != "shutting_down"
 
     def _frame(self, text: str, payload: bytes) -> None:
@@ -254,7 +265,20 @@ class Intake:
             # Vehicles without a stream share a line: with a made-up UUID each time they would have one each.
             due = self._logged.due((reason, vehicle if vehicle in self._streams else None), self._monotonic())
         if due:
-            _log.warning("dropped (%s) from vehicle %s; said once in %.0f s", reason, vehicle or "?", LOG_INTERVAL_S)
+            with about(vehicle, stream.trip.id if stream else None):
+                _log.warning(
+                    "dropped (%s) from vehicle %s; said once in %.0f s", reason, vehicle or "?", LOG_INTERVAL_S
+                )
+
+
+def _say_closed(stream: Stream, closed_by: ClosedBy) -> None:
+    trip = stream.trip
+    with about(trip.vehicle, trip.id):
+        _log.info(
+            "trip %s of vehicle %s: closed (%s) after %d frames; dropped: %s",
+            *(trip.id, trip.vehicle, closed_by, stream.frames),
+            ", ".join(f"{reason} {count}" for reason, count in stream.dropped.items()) or "none",
+        )
 
 
 def parse_uuid(text: bytes | str) -> uuid.UUID | None:

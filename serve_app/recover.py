@@ -17,6 +17,7 @@ from actors.journal import UNREADABLE, left_behind, named, read_summary
 from actors.journal_records import JournalError
 from actors.vehicle import Vehicle
 from models.errors import one_line
+from models.logs import set_up_logs
 from serve_app.run import StartError, only_one
 from serve_app.settings import SettingsError, process_settings
 from serve_app.stores import gateway_lock, journal_folder, open_stores, vehicle_config
@@ -31,7 +32,7 @@ def main() -> int:
     Returns:
         0 when nothing is left to finish; 1 when something is, or a service is looking after them; 2 for wrong settings.
     """
-    logging.basicConfig(level=logging.ERROR, format="%(message)s")
+    set_up_logs("recover", level=logging.ERROR, text="%(message)s")
     try:
         settings = process_settings()
         folder = journal_folder()

@@ -12,6 +12,7 @@ from typing import Protocol
 from actors.journal import left_behind, named
 from actors.vehicle_actor import VehicleStatus
 from models.errors import one_line
+from models.logs import about
 from models.types import Trip
 from serve_app.trip_notes import TripNotes
 
@@ -111,7 +112,8 @@ class Recovery:
             except LookupError:
                 pass  # it has ended meanwhile
             except Exception as error:  # noqa: BLE001 - whatever one vehicle has, the others go on
-                _log.warning("vehicle %s does not answer, and is asked again later: %s", vehicle, one_line(error))
+                with about(vehicle):
+                    _log.warning("vehicle %s does not answer, and is asked again later: %s", vehicle, one_line(error))
                 self._unanswered.add(vehicle)
 
         await asyncio.gather(*(ask(vehicle) for vehicle in living))
@@ -137,8 +139,13 @@ class Recovery:
         slots = asyncio.Semaphore(AT_ONCE)
 
         async def finish(vehicle: uuid.UUID, node: str | None, trip: Trip | None = None) -> None:
-            async with slots:
-                await self._actors.finish_left_behind(vehicle, node, trip)
+            try:
+                async with slots:
+                    await self._actors.finish_left_behind(vehicle, node, trip)
+            except Exception as error:  # noqa: BLE001 - whatever one vehicle has, the others are finished
+                with about(vehicle, trip.id if trip else None):
+                    _log.warning("vehicle %s: not finished, again in %.0f s: %s", vehicle, SWEEP_S, one_line(error))
+                return
             if trip:
                 self._notes.closed(trip)
 
@@ -148,9 +155,7 @@ class Recovery:
             _log.warning("finishing what was left behind: journals of %d vehicles, %d trips", len(idle), len(others))
         work = [finish(trip.vehicle, places.get(trip.vehicle), trip) for trip in others]
         work += [finish(vehicle, node) for vehicle, node in idle.items() if vehicle not in {t.vehicle for t in others}]
-        for error in await asyncio.gather(*work, return_exceptions=True):
-            if isinstance(error, BaseException):
-                _log.warning("not finished, again in %.0f s: %s", SWEEP_S, one_line(error))
+        await asyncio.gather(*work)
 
 
 def parts_with_journals(folder: Path) -> dict[Part, int]:

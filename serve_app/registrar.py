@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from actors.ports import MetricsStore
 from models.errors import one_line
+from models.logs import about
 
 _log = logging.getLogger(__name__)
 
@@ -37,7 +38,8 @@ class Registrar:
         """Register it soon; returns at once."""
         with self._changed:
             if len(self._waiting) >= MOST_WAITING and vehicle not in self._waiting:
-                _log.error("vehicle %s is not registered: %d wait for the database", vehicle, len(self._waiting))
+                with about(vehicle):
+                    _log.error("vehicle %s is not registered: %d wait for the database", vehicle, len(self._waiting))
                 return
             self._waiting[vehicle] = None
             self._changed.notify()
@@ -47,8 +49,9 @@ class Registrar:
             with self._changed:
                 self._changed.wait_for(lambda: self._waiting)
                 vehicle = next(iter(self._waiting))
-            while not self._registered(vehicle):
-                time.sleep(RETRY_S)
+            with about(vehicle):
+                while not self._registered(vehicle):
+                    time.sleep(RETRY_S)
             with self._changed:
                 del self._waiting[vehicle]
 

@@ -20,6 +20,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from models.fetch import fetch
+from models.logs import ENCODING, as_json, set_up_logs
 from serve_app.serve_config import APP, ConfigError, checked_config
 from serve_app.settings import PROJECT, Settings, SettingsError, load_settings, passthrough
 from serve_app.settings.values import is_loopback
@@ -47,13 +48,14 @@ def main(config: Path = CONFIG) -> int:
         0 when every trip was stored at the end; 2 for wrong settings; 1 when the service could not be started, ended by
         itself, or left trips unstored.
     """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     try:
         os.environ.update(passthrough())
         settings = load_settings(probe=True)
+        check_encoding()
     except SettingsError as error:
         sys.stderr.writelines(f"{line}\n" for line in error.lines)
         return 2
+    _set_up_logs()
     try:
         with contextlib.ExitStack() as stack:
             _check_ports(settings)
@@ -67,6 +69,20 @@ def main(config: Path = CONFIG) -> int:
         return 1
     except KeyboardInterrupt:  # before there was anything to end in order
         return 130
+
+
+def check_encoding() -> None:
+    """Refuse what Ray would refuse of the logs' encoding, after it has been started.
+
+    Raises:
+        SettingsError: It is neither text nor JSON.
+    """
+    if (given := os.environ.get(ENCODING, "")) not in {"", "TEXT", "JSON"}:
+        raise SettingsError([f"{ENCODING}={given}: should be 'TEXT' or 'JSON'"])
+
+
+def _set_up_logs() -> None:
+    set_up_logs("run", text="%(asctime)s %(levelname)s %(message)s")
 
 
 class StartError(Exception):
@@ -143,6 +159,8 @@ def environment(settings: Settings) -> Mapping[str, str]:
         "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",
         # Ray would have every worker at 15, hardly before the Detector (19), which takes all cores there are.
         "RAY_worker_niceness": "0",
+        # Ray would put those that are alike into one, and its count behind it.
+        **({"RAY_DEDUP_LOGS": "0"} if as_json() else {}),
         "GRPC_VERBOSITY": "ERROR",  # else a line for every child that a process with gRPC threads starts
         # Everything of a Ray on one machine listens on loopback only (docs/adr/0003).
         **({} if os.environ.get("RAY_ADDRESS") else {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}),
@@ -159,6 +177,7 @@ def _serve(settings: Settings, config: Path) -> int:
         context: Any = ray.init(address=address, namespace="serve", log_to_driver=False, logging_level=logging.WARNING)
     except (ValueError, ConnectionError) as error:
         raise StartError(f"RAY_ADDRESS={address}: {error}") from error
+    _set_up_logs()  # again: ray.init has its own way with JSON
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # only now: ray.init puts its own handler in place
         signal.signal(number, lambda *_: stop.set())

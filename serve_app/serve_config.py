@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from models.logs import as_json
 from serve_app.settings import Settings
 
 APP = "dms"
@@ -15,7 +16,7 @@ class ConfigError(Exception):
 
 
 def checked_config(path: Path, settings: Settings) -> Path:
-    """The file itself, or a copy of it with HTTP_HOST and HTTP_PORT where the settings differ from it.
+    """The file itself, or a copy of it with HTTP_HOST, HTTP_PORT and the logs' encoding where the settings differ.
 
     Imports Ray, so what Ray reads from the environment must be there.
 
@@ -46,9 +47,11 @@ def checked_config(path: Path, settings: Settings) -> Path:
     except ValidationError as error:
         faults = [f"{path}: {'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()]
         raise ConfigError("\n".join(faults)) from error
-    http = {"host": settings.http_host, "port": settings.http_port}
-    if config.get("http_options") == http:
+    wanted = {**config, "http_options": {"host": settings.http_host, "port": settings.http_port}}
+    if as_json():  # Serve's files; from the environment it does not take it
+        wanted["logging_config"] = {**(config.get("logging_config") or {}), "encoding": "JSON"}
+    if wanted == config:
         return path
     changed = settings.data_dir / "serve_config.yaml"
-    changed.write_text(yaml.safe_dump({**config, "http_options": http}, sort_keys=False))
+    changed.write_text(yaml.safe_dump(wanted, sort_keys=False))
     return changed

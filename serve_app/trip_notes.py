@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from models.errors import one_line
+from models.logs import about
 from models.types import Trip
 
 _log = logging.getLogger(__name__)
@@ -56,13 +57,15 @@ class TripNotes:
             half.write_text(json.dumps(note))
             half.replace(self._path(trip))
         except OSError as error:
-            _log.warning("trip %s is not noted: %s", trip.id, one_line(error))
+            with about(trip.vehicle, trip.id):
+                _log.warning("trip %s is not noted: %s", trip.id, one_line(error))
 
     def _remove(self, trip: Trip) -> None:
         try:
             self._path(trip).unlink(missing_ok=True)
         except OSError as error:
-            _log.warning("the note of trip %s stays: %s", trip.id, one_line(error))
+            with about(trip.vehicle, trip.id):
+                _log.warning("the note of trip %s stays: %s", trip.id, one_line(error))
 
     def _read(self) -> tuple[list[Trip], list[Trip]]:
         mine: list[Trip] = []

@@ -27,6 +27,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from models.logs import set_up_logs
+
 HOST = "127.0.0.1"
 MAX_PAYLOAD_BYTES = 4 * 2**20
 """A bigger message ends its sender's connection; room for the base64 of the largest frame that settings allow."""
@@ -149,7 +151,7 @@ def main() -> int:
     parser.add_argument("--port", type=int, required=True, help="on 127.0.0.1")
     port: int = parser.parse_args().port
     # rumqttd logs an error for each client that goes without a word, which is what devices do.
-    logging.basicConfig()
+    set_up_logs("Broker", level=logging.WARNING)
     logging.getLogger("rumqttd").setLevel(logging.CRITICAL)
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # three descriptors a client

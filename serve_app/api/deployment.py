@@ -8,6 +8,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
+from models.logs import set_up_logs
 from serve_app.adapters.mqtt_reader import open_reader
 from serve_app.api.app import make_api
 from serve_app.brokers import broker_address
@@ -29,6 +30,7 @@ class Api:
     def __init__(self, gateway: Any) -> None:
         keep_to_loopback()
         settings = process_settings()
+        set_up_logs("Api")
         token = settings.api_token.get_secret_value() if settings.api_token else None
         self._app = make_api(
             RemoteGateway(gateway),

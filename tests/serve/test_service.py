@@ -20,6 +20,7 @@ import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
+from serve_app.intake import LOG_INTERVAL_S
 from serve_app.ready_processes import READY
 from serve_app.synthetic import FPS, Clip
 from tests import servers
@@ -134,19 +135,23 @@ def test_ten_thousand_junk_messages_are_counted_and_leave_nothing_behind(service
     _send_junk(devices, vehicle, junk, topics, 1_000)  # buffers grow to their working size once
     assert eventually(lambda: sum(service.json("/healthz")["refused"].values()) == counted + 1_000)
     before = gateway.memory_info().rss
+    lines, began_s = len(service.log.read_bytes().splitlines()), time.monotonic()
 
     _send_junk(devices, vehicle, junk, topics, 10_000)
     assert eventually(lambda: sum(service.json("/healthz")["refused"].values()) == counted + 11_000, 60)
     good_ones = [sha256(GOOD)] * (11_000 // GOOD_EVERY)
     assert eventually(lambda: devices.hashes(vehicle) == good_ones), "the good frames, and nothing else"
     stream = service.json(f"/v1/streams/{vehicle}")
+    said, junk_s = len(service.log.read_bytes().splitlines()) - lines, time.monotonic() - began_s
+    of_junk = (len(stream["dropped"]) + 1) * (junk_s // LOG_INTERVAL_S + 1)  # each reason, and bad_uuid
+    assert said <= of_junk + 10, "10 for whatever else happens"
     assert sum(stream["dropped"].values()) == sum(
         sum(junk[i % len(junk)][0] in {"stream", "deep"} for i in range(n)) for n in (1_000, 10_000)
     )
     devices.close(vehicle)
     # Back to where it was: what a leak of every message would hold is 2 GB, of every refusal's line some MB.
     after = eventually(lambda: (rss := gateway.memory_info().rss) < before + 8 * MB and rss, 30)
-    print(f"\n10,000 junk messages: {stream['dropped']}")
+    print(f"\n10,000 junk messages: {stream['dropped']}, {said} lines in the log")
     print(f"the Gateway: {before / MB:.0f} MB before, {gateway.memory_info().rss / MB:.0f} MB after")
     assert after, "back to where it was"
     assert processes <= _processes(service), "no process died"

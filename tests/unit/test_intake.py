@@ -274,7 +274,7 @@ def test_what_is_dropped_later_is_counted_for_its_trip() -> None:
 
 def test_refusals_are_logged_once_per_reason_and_vehicle_in_ten_seconds(caplog: pytest.LogCaptureFixture) -> None:
     w = World()
-    caplog.set_level(logging.INFO, "serve_app.intake")
+    caplog.set_level(logging.WARNING, "serve_app.intake")
     for vehicle in (VEHICLE, OTHER):
         w.open(vehicle)
 

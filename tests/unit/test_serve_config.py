@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from models.logs import ENCODING
 from serve_app.run import CONFIG
 from serve_app.serve_config import ConfigError, checked_config
 from serve_app.settings import Settings, load_settings
@@ -27,6 +28,16 @@ def test_host_and_port_of_the_settings_win(tmp_path: Path) -> None:
     without = tmp_path / "without.yaml"
     without.write_text(yaml.safe_dump({name: part for name, part in was.items() if name != "http_options"}))
     assert yaml.safe_load(checked_config(without, settings(tmp_path)).read_text())["http_options"]["port"] == 8000
+
+
+def test_serves_own_files_are_json_where_ours_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(ENCODING, "JSON")
+    was, now = (yaml.safe_load(path.read_text()) for path in (CONFIG, checked_config(CONFIG, settings(tmp_path))))
+    assert now == {**was, "logging_config": {**was["logging_config"], "encoding": "JSON"}}
+    without = tmp_path / "without.yaml"
+    without.write_text(yaml.safe_dump({name: part for name, part in was.items() if name != "logging_config"}))
+    now = yaml.safe_load(checked_config(without, settings(tmp_path)).read_text())
+    assert now["logging_config"] == {"encoding": "JSON"}
 
 
 @pytest.mark.parametrize(
