@@ -95,8 +95,8 @@ class FakeVehicles:
         one = self._vehicles.get(vehicle)
         if one is None:
             return None
-        now = {"events": one.running_events, "limits": one.limits}
-        return VehicleStatus(one.trip, Progress(), 1, 0.0, (), "a node", 4711, **now)
+        events, limits = one.running_events, one.limits
+        return VehicleStatus(one.trip, Progress(), 1, 0.0, (), "a node", 4711, events=events, limits=limits)
 
     async def alive(self) -> int:
         """See `Vehicles.alive`."""

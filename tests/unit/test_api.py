@@ -162,6 +162,8 @@ def test_the_open_streams() -> None:
         "driver_state": "eyes closed",
         "node": None,
         "pid": 4711,
+        "events": [],
+        "limits": None,
     }
     assert second["vehicle"] == str(vehicle_id(2))
 
