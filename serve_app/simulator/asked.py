@@ -76,6 +76,11 @@ class _Trip:
     dropped: dict[str, int] = field(default_factory=dict)
     is_open: bool = True
 
+    @property
+    def observed(self) -> int:
+        """Frames looked at; the numbers are not of quite the same moment."""
+        return max(0, self.frames - self.backlog - sum(self.dropped.get(reason, 0) for reason in _NOT_LOOKED_AT))
+
 
 class Asked:
     """Looks at the service once a second, while it is a `with` block.
@@ -153,27 +158,31 @@ class Asked:
             trips = list(self._trips.values())
         return Driven(
             trips=len(trips),
-            observed=sum(
-                one.frames - one.backlog - sum(one.dropped.get(reason, 0) for reason in _NOT_LOOKED_AT) for one in trips
-            ),
+            observed=sum(one.observed for one in trips),
             flagged=sum(one.flagged for one in trips),
             backlog=sum(one.backlog for one in trips if one.is_open),
         )
 
     def await_stored(
-        self, timeout_s: float, *, tell: Callable[[int], object] = lambda _: None, pause_s: float = LOOK_EVERY_S
-    ) -> int:
-        """Wait until nothing of the vehicles is open or on its way to the stores, in two looks.
+        self,
+        timeout_s: float,
+        *,
+        events: Callable[[], int] = lambda: 0,
+        tell: Callable[[int], object] = lambda _: None,
+        pause_s: float = LOOK_EVERY_S,
+    ) -> tuple[int, Rows]:
+        """Wait until nothing of the vehicles is open or on its way to the stores, in two looks, and all known is there.
 
-        A trip that has just been closed shows in neither for a moment.
+        A trip that was closed shows in neither until what waits of it has been looked at.
 
         Args:
             timeout_s: Give up after so long.
+            events: How many are known of.
             tell: Told of how many vehicles something is left, look by look.
             pause_s: Between two looks.
 
         Returns:
-            Of how many something is left.
+            Of how many something is left, and what is stored.
 
         Raises:
             AnswerError: The service does not answer any more.
@@ -185,8 +194,11 @@ class Asked:
             left = len(busy & self._vehicles)
             clear = 0 if left else clear + 1
             tell(left)
-            if clear > 1 or time.monotonic() >= end_s:
-                return left
+            is_late = time.monotonic() >= end_s
+            if clear > 1 or is_late:
+                rows = self.rows()
+                if is_late or (rows.alerts >= self.driven.flagged and rows.events >= events()):
+                    return left, rows
             time.sleep(pause_s)
 
     def rows(self) -> Rows:

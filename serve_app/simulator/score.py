@@ -141,9 +141,14 @@ class Score:
             return ["what is stored cannot be said: the service does not answer any more"]
         if left:
             return [f"something of {left} vehicles is not stored after {STORED_TIMEOUT_S:.0f} s: see /v1/flushes"]
-        if left == 0 and rows.alerts < flagged:
-            return [f"{flagged} frames were flagged - {rows.alerts} alert rows = {flagged - rows.alerts} rows missing"]
-        return []
+        if left is None:
+            return []
+        expected = {"frames were flagged": (flagged, rows.alerts), "events were heard": (self.events, rows.events)}
+        return [
+            f"{known} {what} - {stored} rows of them = {known - stored} missing"
+            for what, (known, stored) in expected.items()
+            if stored < known
+        ]
 
     @property
     def _dropped(self) -> Counter[str]:

@@ -17,10 +17,11 @@ from serve_app.simulator.device import Sent
 from serve_app.simulator.heard import Listener
 from serve_app.simulator.score import Answers, Relayed, Score
 
-SETTLE_TIMEOUT_S = 10.0
-QUIET_S = 2.0
+SETTLE_TIMEOUT_S = 60.0
+QUIET_S = 5.0
 """When no frame has come back for so long, none is waited for any more."""
 _POLL_S = 0.05
+_LOOK_S = 0.5
 _LINGER_S = 1.0
 
 
@@ -69,19 +70,14 @@ class Scoreboard:
 
     def all_sent(self, frames: int) -> None:
         """See `Watch.all_sent`: wait for what is still under way, since a stream's numbers go with it."""
-        relays = self._listener.relays
-        heard, moved_s = relays.relayed, self._clock()
-        while relays.relayed < frames and self._clock() - moved_s < QUIET_S:
-            self._sleep(_POLL_S)
-            if relays.relayed != heard:
-                heard, moved_s = relays.relayed, self._clock()
+        self._await_relays(frames)
         end_s = self._clock() + SETTLE_TIMEOUT_S
         while not self._asked.silence:
             with contextlib.suppress(AnswerError):
                 self._asked.look()
             if not self._asked.driven.backlog or self._clock() >= end_s:
                 return
-            self._sleep(10 * _POLL_S)
+            self._sleep(_LOOK_S)
 
     def score(self, sent: Sequence[Sent]) -> Score:
         """Wait until all is stored, Ctrl-C ends that early, and say what became of these vehicles' frames."""
@@ -90,6 +86,8 @@ class Scoreboard:
             self._sleep(_LINGER_S)  # for what the end of a trip says
         else:
             answers = self._answers(len(sent))
+        with contextlib.suppress(KeyboardInterrupt):
+            self._await_relays(sum(one.frames for one in sent))
         relays, said = self._listener.relays, self._listener.said
         return Score(
             sent=sent,
@@ -112,11 +110,25 @@ class Scoreboard:
         disable = None if self._progress is None else not self._progress
         bar = tqdm(desc="stored", total=vehicles, unit=" vehicles", disable=disable)
         with contextlib.suppress(AnswerError), bar:
-            with contextlib.suppress(KeyboardInterrupt):
-                left = self._asked.await_stored(STORED_TIMEOUT_S, tell=lambda left: _show(bar, vehicles - left))
-            rows = self._asked.rows()
+            try:
+                left, rows = self._asked.await_stored(
+                    STORED_TIMEOUT_S,
+                    events=lambda: len(self._listener.said.events),
+                    tell=lambda left: _show(bar, vehicles - left),
+                )
+            except KeyboardInterrupt:
+                rows = self._asked.rows()
             self._asked.look()
         return Answers(self._asked.driven, self._asked.dropped, self._asked.began_anew, left, rows)
+
+    def _await_relays(self, frames: int) -> None:
+        """Return when so many frames have come back, or none does any more."""
+        relays = self._listener.relays
+        heard, moved_s = relays.relayed, self._clock()
+        while relays.relayed < frames and self._clock() - moved_s < QUIET_S:
+            self._sleep(_POLL_S)
+            if relays.relayed != heard:
+                heard, moved_s = relays.relayed, self._clock()
 
 
 def _show(bar: tqdm, done: int) -> None:

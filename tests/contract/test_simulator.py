@@ -56,9 +56,9 @@ class Heard:
         """What this vehicle opened and closed, in order."""
         return [topic for topic, _ in self.of(vehicle) if "/" not in topic]
 
-    def trips(self, vehicle: uuid.UUID) -> int:
-        """How many it has opened."""
-        return self.control(vehicle).count("open_stream")
+    def frames(self, vehicle: uuid.UUID) -> int:
+        """How many frames it sent."""
+        return len(self.of(vehicle)) - len(self.control(vehicle))
 
     def closed(self, *vehicles: uuid.UUID) -> bool:
         """Whether all of them closed their streams."""
@@ -134,10 +134,14 @@ def test_a_vehicle_that_reboots_vanishes_and_opens_another_trip(
             port=mosquitto.port,
             mishaps=Mishaps(jitter_s=0.05, reboot_every_s=0.6),
         )
-        heard.await_that(lambda h: all(h.control(v) == ["open_stream", "close_stream"] * h.trips(v) for v in VEHICLES))
+        # One that vanishes while it connects may leave a will without an opening.
+        heard.await_that(lambda h: all(h.control(v)[-1:] == ["close_stream"] for v in VEHICLES))
+        heard.await_that(lambda h: all(h.frames(one.vehicle) >= one.frames for one in sent))
     for one in sent:
+        control = " ".join(heard.control(one.vehicle))
         assert one.reboots >= 2 and one.closed and one.broken == 0
-        assert heard.trips(one.vehicle) in {one.reboots, one.reboots + 1}, "it may be away at the end"
+        assert 2 <= control.count("open_stream") <= one.reboots + 1, "it may be away at the end"
+        assert "open_stream open_stream" not in control, "its will ended each trip"
         assert one.frames + one.missed + one.unsent == 300
         numbers = [int(payload.split()[2]) for topic, payload in heard.of(one.vehicle) if "/" in topic]
         assert numbers == sorted(set(numbers))

@@ -148,13 +148,14 @@ def test_without_a_service_to_ask_its_cells_say_so_and_nothing_fails() -> None:
         (Relayed(100, 3), answers(), "3 frames were relayed altered"),
         (Relayed(40, deaf="the broker does not let this user read"), answers(), "cannot be said: the broker does not"),
         (Relayed(100), answers(left=2), "of 2 vehicles is not stored after 120 s"),
-        (Relayed(100), answers(rows=Rows(1, 7, 2, 1)), "10 frames were flagged - 7 alert rows = 3 rows missing"),
+        (Relayed(100), answers(rows=Rows(1, 7, 2, 1)), "10 frames were flagged - 7 rows of them = 3 missing"),
+        (Relayed(100), answers(rows=Rows(1, 10, 1, 1)), "2 events were heard - 1 rows of them = 1 missing"),
         (Relayed(100), answers(rows=None), "does not answer any more"),
     ],
-    ids=["altered", "deaf", "late", "rows", "silent"],
+    ids=["altered", "deaf", "late", "rows", "events", "silent"],
 )
 def test_other_faults(relayed: Relayed, said: Answers, fault: str) -> None:
-    [found] = Score([sent()], relayed, answers=said).faults
+    [found] = Score([sent()], relayed, events=2, answers=said).faults
     assert fault in found
 
 
@@ -291,7 +292,7 @@ def test_what_is_on_its_way_to_the_stores_is_waited_for(service: FakeService) ->
     service.flushes = [[], [A, B, OTHER], [B], [], [OTHER], [A]]
     told: list[int] = []
     with asked(service) as look:
-        assert look.await_stored(60, tell=told.append, pause_s=0) == 0
+        assert look.await_stored(60, tell=told.append, pause_s=0) == (0, Rows(0, 0, 0, 0))
     assert told == [0, 2, 1, 0, 0], "it may take a moment until a closed trip shows"
 
 
@@ -299,7 +300,34 @@ def test_what_does_not_get_there_is_given_up(service: FakeService) -> None:
     service.opened("stuck")
     service.flushes = [[B]]
     with asked(service) as look:
-        assert look.await_stored(0, pause_s=0) == 2
+        assert look.await_stored(0, pause_s=0) == (2, Rows(0, 0, 0, 0))
+
+
+def test_what_was_flagged_is_waited_for_also_while_no_list_shows_it(service: FakeService) -> None:
+    service.opened("first", frames=5, flagged=5)
+    told: list[int] = []
+
+    def later(left: int) -> None:
+        told.append(left)
+        if len(told) == 4:
+            service.stored("video", TRIP, alerts=5)
+
+    with asked(service) as look:
+        look.look()
+        service.streams = []
+        assert look.await_stored(60, tell=later, pause_s=0) == (0, Rows(videos=1, alerts=5, events=0, trips=1))
+        assert len(told) == 4
+        service.events = [{"id": "event", "vehicle": str(A), "trip": TRIP}]
+        assert look.await_stored(60, events=lambda: 1, pause_s=0)[1].events == 1
+        assert look.await_stored(0, events=lambda: 2, pause_s=0)[1].events == 1
+
+
+def test_no_trip_was_looked_at_less_than_not_at_all(service: FakeService) -> None:
+    service.opened("first", frames=5, backlog=9)  # taken a moment later
+    service.opened("second", B, frames=5)
+    with asked(service) as look:
+        look.look()
+        assert look.driven.observed == 5
 
 
 def test_reasons_before_the_relay_are_those_of_the_service() -> None:
