@@ -145,8 +145,13 @@ export function Chart({ title, about, data, limits = [], areas = [], at, range, 
           },
         },
         axes: [
-          { ...axis(), size: 24, values: (_, ticks) => ticks.map((one) => now.current.format(one)) },
-          { ...axis(), size: 38 },
+          {
+            ...axis(),
+            size: 24,
+            incrs: [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14400], // whole seconds, as a clock shows
+            values: (_, ticks) => ticks.map((one) => (one < 0 ? "" : now.current.format(one))),
+          },
+          { ...axis(), size: 38, space: 20 },
         ],
         series: [{}, { stroke: () => css("--accent"), width: 1.5, spanGaps: false, points: { show: false } }],
         plugins: [spans(() => now.current.areas, () => now.current.at), lines(() => now.current.limits)],

@@ -96,6 +96,7 @@ class Console:
         schemes: tuple[Literal["light", "dark"], ...] = ("light", "dark")
         for scheme in schemes:
             self.page.emulate_media(color_scheme=scheme)
+            self.page.evaluate("scrollTo(0, 0)")
             assert self.faults() == [], f"{name}, {scheme}"
             self.page.screenshot(path=self._folder / f"{name}-{scheme}.png")
         self.page.set_viewport_size({"width": PHONE[0], "height": PHONE[1]})
