@@ -39,6 +39,7 @@ from serve_app.recovery import Part, Recovery, parts_with_journals
 from serve_app.registrar import Registrar
 from serve_app.scheduler import Push
 from serve_app.settings import process_settings
+from serve_app.shared_answer import SharedAnswer
 from serve_app.stores import HOME, gateway_lock, journal_folder, open_metrics, vehicle_config
 from serve_app.trip_notes import TripNotes
 from serve_app.views import DetectorInfo, FlowHealth, FlushInfo, StreamInfo
@@ -46,6 +47,8 @@ from serve_app.views import DetectorInfo, FlowHealth, FlushInfo, StreamInfo
 _log = logging.getLogger(__name__)
 
 INFO_TIMEOUT_S = 2.0
+KEEP_S = 0.5
+"""The lists of streams and flushes are so old at most, however many look at them."""
 WATCH_S = 2.0
 """Who watches waits for so long at a time: a Gateway that ends has let go of them in time."""
 HAND_OVER_S = 12.0
@@ -101,6 +104,9 @@ class Gateway:
             loop=asyncio.get_running_loop(),
         )
         self._vehicles = vehicles
+        # Each asks every vehicle: all who look get one answer.
+        self._streams = SharedAnswer(self._flow.streams, keep_s=KEEP_S)
+        self._flushes = SharedAnswer(lambda: vehicles.flushes(lambda: self._flow.open_trips), keep_s=KEEP_S)
         self._recovery = Recovery(
             vehicles,
             notes,
@@ -139,7 +145,7 @@ class Gateway:
 
     async def streams(self) -> list[StreamInfo]:
         """The open streams."""
-        return await self._flow.streams()
+        return await self._streams.get()
 
     async def stream(self, vehicle: uuid.UUID) -> StreamInfo | None:
         """One of them."""
@@ -172,7 +178,7 @@ class Gateway:
 
     async def flushes(self) -> list[FlushInfo]:
         """What is closed and not stored yet, also where no actor says so."""
-        return await self._vehicles.flushes(lambda: self._flow.open_trips)
+        return await self._flushes.get()
 
     async def drain(self, grace_s: float) -> int:
         """Take no frame any more and flush every trip; returns how many vehicles were left when the time was over."""

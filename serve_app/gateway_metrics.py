@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import uuid
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 
@@ -12,8 +11,8 @@ from serve_app.flow import Flow
 from serve_app.flush_tallies import FlushTallies
 from serve_app.recovery import Part
 
-LOOK_EVERY = 10
-"""Seconds, about, between two looks at what is elsewhere: the journals of all nodes, the vehicles' flushes."""
+LOOK_EVERY_S = 10.0
+"""Between two looks at what is elsewhere: the journals of all nodes, the vehicles' flushes."""
 
 
 class GatewayMetrics:
@@ -46,14 +45,20 @@ class GatewayMetrics:
 
     async def export_forever(self) -> None:
         """Tell all readings, again and again; what fails is tried again."""
-        for turn in itertools.count():
-            if turn % LOOK_EVERY == 0:
-                try:
-                    await self._look()
-                except Exception as error:  # noqa: BLE001 - Ray's head is away: the last numbers stay
-                    self._exporter.complain("journals and flushes are not counted", error)
-            self._exporter.export(self.readings)
-            await asyncio.sleep(EXPORT_S)
+        async with asyncio.TaskGroup() as both:
+            both.create_task(self._look_forever(), name="metrics from elsewhere")
+            while True:
+                self._exporter.export(self.readings)
+                await asyncio.sleep(EXPORT_S)
+
+    async def _look_forever(self) -> None:
+        """Beside the readings: Ray drops a gauge that it is not told for a while, and a look may take long."""
+        while True:
+            try:
+                await self._look()
+            except Exception as error:  # noqa: BLE001 - Ray's head is away: the last numbers stay
+                self._exporter.complain("journals and flushes are not counted", error)
+            await asyncio.sleep(LOOK_EVERY_S)
 
     async def _look(self) -> None:
         journals = list((await self._journals()).values())

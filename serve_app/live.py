@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import json
 import uuid
 import zlib
@@ -13,10 +14,15 @@ from typing import Any, Protocol
 
 from pybase64 import b64decode
 
+from actors.records import EventRecord
+
 LATE_FRAMES = 3
 """That may be on their way to a watcher who says what has come: more than one, or each would wait for a word."""
 SAID = 100
 """Messages that wait for a slow watcher; beyond, the oldest go."""
+_EVENT_FIELDS = {field.name for field in dataclasses.fields(EventRecord)} - {"uuid", "started_ms", "ended_ms"} | {
+    *("id", "started_at", "ended_at")
+}
 SENT = 200
 """Frames that are known again when it is heard what was seen in them: more than wait for detection by default."""
 
@@ -150,6 +156,8 @@ class Live:
         try:
             jpeg = b64decode(payload, validate=True) if kind == "base64" else b""
             text = "" if kind == "base64" else payload.decode()
+            if kind == "event":
+                check_event(text)
         except ValueError:  # on a broker where anybody may say anything
             return
         for watcher in self._watchers.get(name, ()):
@@ -165,6 +173,23 @@ class Live:
         for watchers in self._watchers.values():
             for watcher in watchers:
                 watcher.say(_state_message(state))
+
+
+def check_event(text: str) -> None:
+    """Whether that is an event, as contract and `actors.records.event_message` have it.
+
+    Raises:
+        ValueError: It is not.
+    """
+    found = json.loads(text)
+    if not isinstance(found, dict) or set(found) - _EVENT_FIELDS:
+        raise ValueError("no event")
+    texts = [found.get(name) for name in ("id", "kind", "severity", "started_at")]
+    peak = found.get("peak")
+    if not all(isinstance(one, str) for one in texts) or not isinstance(peak, dict):
+        raise ValueError("no event")
+    if not all(isinstance(worst, int | float) for worst in peak.values()):
+        raise ValueError("no event")
 
 
 def _state_message(state: str) -> str:

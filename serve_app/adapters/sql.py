@@ -77,13 +77,16 @@ class SqlMetricsStore:
 
     Args:
         engine: Of MySQL, MariaDB or SQLite, see `metrics_store`.
+
+    Attributes:
+        records_trips: Whether the tables of trips and events are there, as far as is known; see `prepare`.
     """
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self._prepared = False
         self._preparing = threading.Lock()
-        self._records_trips = True
+        self.records_trips = True
 
     @property
     def describe(self) -> str:
@@ -105,7 +108,7 @@ class SqlMetricsStore:
             with self.engine.begin() as connection:
                 # Asked first: a user who may not create tables may not say CREATE TABLE IF NOT EXISTS either.
                 there = inspect(connection).get_table_names()
-                self._records_trips = True
+                self.records_trips = True
                 for table in metadata.sorted_tables:
                     if table.name not in there:
                         self._make(connection, table)
@@ -118,12 +121,12 @@ class SqlMetricsStore:
             # The companion's tables are there and want no CREATE; without our own, videos and alerts land all the same.
             if table not in (trips, events) or error.orig is None or error.orig.args[0] not in _DENIED:
                 raise
-            if self._records_trips:
+            if self.records_trips:
                 _log.error(
                     "table %s is missing and may not be made: trips and events are not recorded (GRANT CREATE)",
                     table.name,
                 )
-            self._records_trips = False
+            self.records_trips = False
 
     def register(self, vehicle: uuid.UUID) -> None:
         """See `MetricsStore.register`."""
@@ -141,7 +144,7 @@ class SqlMetricsStore:
         def change(connection: Connection) -> None:
             if video is not None:
                 _save_video(connection, video, alerts)
-            if not self._records_trips:
+            if not self.records_trips:
                 return
             for event in events:
                 _save_event(connection, event)

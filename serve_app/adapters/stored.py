@@ -123,10 +123,15 @@ PARTS = 50
 """Of a trip, looked for at once."""
 
 
+class NotRecordedError(Exception):
+    """The database's user may not make the tables of trips and events; the message is for a person."""
+
+
 class StoredRows:
     """Reads what a `SqlMetricsStore` writes. Safe to use from threads.
 
-    Every method raises `sqlalchemy.exc.SQLAlchemyError` when the database does not answer.
+    Every method raises `sqlalchemy.exc.SQLAlchemyError` when the database does not answer, and those about trips and
+    events `NotRecordedError`.
 
     Args:
         store: Says where; its tables are made if they are missing.
@@ -280,6 +285,8 @@ class StoredRows:
             at = EPOCH + dt.timedelta(milliseconds=after.time_ms)
             query = query.where(or_(time < at, and_(time == at, number < after.row)))
         self._store.prepare()
+        if time.table in {trips, events} and not self._store.records_trips:
+            raise NotRecordedError("trips and events are not recorded: the database's user may not make their tables")
         with self._store.engine.connect() as connection:
             rows = connection.execute(query.order_by(time.desc(), number.desc()).limit(limit + 1)).all()
         shown = rows[:limit]

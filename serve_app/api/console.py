@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import html
 from http import HTTPStatus
 from pathlib import Path
@@ -9,6 +11,7 @@ from urllib.parse import urlsplit
 
 from fastapi import FastAPI
 from fastapi.responses import FileResponse, HTMLResponse, Response
+from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
@@ -18,7 +21,7 @@ FOLDER = Path(__file__).parents[1] / "console"
 
 _PAGE_SOURCES = f"default-src 'self'; media-src 'self' {urlsplit(GCS_URL).scheme}://{urlsplit(GCS_URL).netloc}"
 """Footage in a bucket is had by a redirect, where its credentials can sign one."""
-_LOGIN_SOURCES = "default-src 'none'; style-src 'unsafe-inline'"
+_LOGIN_SOURCES = "default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{}'"
 
 _ALWAYS_ASK = {"Cache-Control": "no-cache"}
 """Browsers may keep files and must ask whether they are still these: pages and scripts of two versions do not fit."""
@@ -40,8 +43,10 @@ class _Files(StaticFiles):
 
     async def get_response(self, path: str, scope: Scope) -> Response:
         """See `StaticFiles`."""
+        if path.endswith(".html"):  # pages have addresses and headers of their own
+            raise HTTPException(HTTPStatus.NOT_FOUND, "no such file")
         answer = await super().get_response(path, scope)
-        answer.headers.update(_ALWAYS_ASK)
+        answer.headers.update({**_ALWAYS_ASK, **_headers(_PAGE_SOURCES)})
         return answer
 
 
@@ -52,9 +57,10 @@ def login_page(said: str = "") -> HTMLResponse:
         said: What was wrong with the last one.
     """
     page = (FOLDER / "login.html").read_text(encoding="utf-8").replace("{{said}}", html.escape(said))
-    return HTMLResponse(
-        page, HTTPStatus.UNAUTHORIZED, headers={"Cache-Control": "no-store", **_headers(_LOGIN_SOURCES)}
-    )
+    script = page.partition("<script>")[2].partition("</script>")[0]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    headers = {"Cache-Control": "no-store", **_headers(_LOGIN_SOURCES.format(digest))}
+    return HTMLResponse(page, HTTPStatus.UNAUTHORIZED, headers=headers)
 
 
 def _headers(sources: str) -> dict[str, str]:

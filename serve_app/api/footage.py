@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 import uuid
+from collections.abc import Callable
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Header, HTTPException, Path, Response
 from fastapi.responses import RedirectResponse, StreamingResponse
@@ -14,7 +16,11 @@ from fastapi.responses import RedirectResponse, StreamingResponse
 from actors.records import video_uuid
 from serve_app.adapters.footage import is_object_name
 from serve_app.api.problems import problems
+from serve_app.api.stored import read
 from serve_app.stores import Readers
+
+_log = logging.getLogger(__name__)
+_T = TypeVar("_T")
 
 _RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
 _TRIP_AND_PART = re.compile(r".{48}(?P<trip>.{36})(?:-(?P<part>[0-9]{1,4}))?\.mp4")  # of a name that is one
@@ -24,7 +30,7 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {
     HTTPStatus.OK: {"description": "All of it", **_MP4},
     HTTPStatus.PARTIAL_CONTENT: {"description": "The bytes of `Range`", **_MP4},
     HTTPStatus.TEMPORARY_REDIRECT: {"description": "To a URL in the bucket, good for five minutes"},
-    **problems(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE),
+    **problems(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, HTTPStatus.SERVICE_UNAVAILABLE),
 }
 
 
@@ -46,12 +52,12 @@ def footage_routes(readers: Readers) -> APIRouter:
         if found is None:
             raise missing
         video = video_uuid(uuid.UUID(found["trip"]), int(found["part"] or 1))
-        if not await asyncio.to_thread(readers.metrics.video_exists, video):
+        if not await read(lambda: readers.metrics.video_exists(video)):
             raise missing
-        size = await asyncio.to_thread(readers.footage.size, name)
+        size = await from_store(lambda: readers.footage.size(name))
         if size is None:  # also for another day, vehicle or spelling of the part: no flush makes such an object
             raise missing
-        if signed := await asyncio.to_thread(readers.footage.signed_url, name):
+        if signed := await from_store(lambda: readers.footage.signed_url(name)):
             return RedirectResponse(signed)
         part = _byte_range(range_, size)
         start, end = part or (0, size)
@@ -62,6 +68,17 @@ def footage_routes(readers: Readers) -> APIRouter:
         return StreamingResponse(readers.footage.read(name, start, end), status, headers, media_type="video/mp4")
 
     return router
+
+
+async def from_store(ask: Callable[[], _T]) -> _T:
+    """The store's answer, or a 503; its error may name buckets and accounts, so it goes to the log only."""
+    try:
+        return await asyncio.to_thread(ask)
+    except FileNotFoundError as error:
+        raise HTTPException(HTTPStatus.NOT_FOUND, "it is not in the store any more") from error
+    except Exception as error:  # client libraries have errors of their own
+        _log.exception("the footage store does not answer")
+        raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, "the footage store does not answer; try again") from error
 
 
 def _byte_range(header: str | None, size: int) -> tuple[int, int] | None:

@@ -18,6 +18,9 @@ from serve_app.observed import Seen
 _log = logging.getLogger(__name__)
 
 MOST_WATCHERS = 500
+MOST_OBSERVERS = 50
+"""Of them, those who see what the models saw: each is a call to the Gateway some ten times a second."""
+PACE_S = 0.1
 TRY_AGAIN_LATER = 1013  # of IANA's registry of close codes
 AGAIN_S = 1.0
 
@@ -25,6 +28,7 @@ AGAIN_S = 1.0
 def live_routes(live: Live, gateway: GatewayView) -> APIRouter:
     """`/v1/live/{uuid}`."""
     router = APIRouter()
+    observers: set[Watcher] = set()
 
     @router.websocket("/v1/live/{vehicle}")
     async def watch(socket: WebSocket, vehicle: uuid.UUID, *, observations: bool = False) -> None:
@@ -42,12 +46,14 @@ def live_routes(live: Live, gateway: GatewayView) -> APIRouter:
             return
         with live.watch(vehicle) as watcher:
             tasks = [asyncio.create_task(_send(socket, watcher), name=f"live {vehicle}")]
-            if observations:
+            if observations and len(observers) < MOST_OBSERVERS:
+                observers.add(watcher)
                 tasks.append(asyncio.create_task(_observe(gateway, vehicle, watcher), name=f"observe {vehicle}"))
             try:
                 while (await socket.receive())["type"] != "websocket.disconnect":
                     watcher.came()
             finally:
+                observers.discard(watcher)
                 for task in tasks:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
@@ -65,14 +71,18 @@ async def _send(socket: WebSocket, watcher: Watcher) -> None:
 
 
 async def _observe(gateway: GatewayView, vehicle: uuid.UUID, watcher: Watcher) -> None:
-    number = 0
+    number, knows = 0, True
     while True:
         try:
             found = await gateway.observed(vehicle, number)
         except Exception as error:  # noqa: BLE001 - the Gateway is being replaced: the next one will say
-            _log.info("what is seen of %s is not known for now: %s", vehicle, one_line(error))
+            if knows:
+                _log.info("what is seen of %s is not known for now: %s", vehicle, one_line(error))
+            knows = False
             await asyncio.sleep(AGAIN_S)
             continue
+        knows = True
+        await asyncio.sleep(PACE_S)
         for seen in found:
             watcher.observe(seen.frame, observation_message(seen))
             number = seen.number

@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from sqlalchemy.exc import SQLAlchemyError
 
 from models.types import EventKind
-from serve_app.adapters.stored import StoredRows
+from serve_app.adapters.stored import NotRecordedError, StoredRows
 from serve_app.api.paging import CursorText, Limit, PageOut, page_out, read_cursor
 
 _T = TypeVar("_T")
@@ -158,3 +158,5 @@ async def read(query: Callable[[], _T]) -> _T:
         return await asyncio.to_thread(query)
     except SQLAlchemyError as error:
         raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, "the database does not answer; try again") from error
+    except NotRecordedError as error:
+        raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, str(error)) from error

@@ -21,6 +21,7 @@ from models.profiles import LIMITS_OF, PROFILES
 from models.types import EventKind
 from serve_app.adapters.footage import trace_of
 from serve_app.adapters.stored import StoredVideo
+from serve_app.api.footage import from_store
 from serve_app.api.paging import CursorText, Limit, PageOut, page_out, read_cursor
 from serve_app.api.stored import OfVehicle, RowOut, Since, Until, UuidText, VideoOut, read
 from serve_app.settings import PROJECT
@@ -118,7 +119,9 @@ def trip_routes(readers: Readers) -> APIRouter:
         names = [name for video in await read(lambda: rows.videos_of_trip(trip)) if (name := _trace_name(video))]
         if not names:
             raise HTTPException(HTTPStatus.NOT_FOUND, f"trip {trip} has left no trace")
-        async with one_at_a_time:  # each wants a core for a while
+        if one_at_a_time.locked():  # each wants a core for a while
+            raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, "another trip is being scored again; try again soon")
+        async with one_at_a_time:
             return await _rescored(readers, names)
 
     @router.get("/v1/videos/{video}/trace", response_class=StreamingResponse)
@@ -126,7 +129,7 @@ def trip_routes(readers: Readers) -> APIRouter:
         """What the models saw in each frame of the video's part of its trip; docs/adr/0020 says how it reads."""
         found = await read(lambda: rows.video(video))
         name = _trace_name(found) if found else None
-        size = await asyncio.to_thread(readers.footage.size, name) if name else None
+        size = await from_store(lambda: readers.footage.size(name)) if name else None
         if name is None or size is None:
             raise HTTPException(HTTPStatus.NOT_FOUND, f"video {video} has no trace")
         return StreamingResponse(readers.footage.read(name, 0, size), media_type="application/json")
@@ -156,12 +159,9 @@ def _trace_name(video: StoredVideo) -> str | None:
 async def _rescored(readers: Readers, names: list[str]) -> dict[str, list[ProfileEventOut]]:
     """By a process of its own: a long trip takes a core for seconds, and live pictures go through this one."""
     with tempfile.TemporaryDirectory(prefix="dms-rescore-") as folder:
-        try:
-            paths = await asyncio.to_thread(_fetched, readers, names, Path(folder))
-        except FileNotFoundError as error:
-            raise HTTPException(HTTPStatus.NOT_FOUND, "the trip's trace is not there any more") from error
+        paths = await from_store(lambda: _fetched(readers, names, Path(folder)))
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "models.rescore", "--json", *map(str, paths)),
+            *("nice", "-n", "19", sys.executable, "-m", "models.rescore", "--json", *map(str, paths)),
             cwd=PROJECT,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,

@@ -21,9 +21,10 @@ export async function ask(path, { query = {}, method = "GET", signal } = {}) {
     throw new ApiError(0, "The service does not answer.");
   }
   if (answer.status === 401) location.reload(); // the login is over: its page comes in place of this one
-  if (answer.ok || path === "/healthz") return answer.json();
-  const problem = await answer.json().catch(() => ({}));
-  throw new ApiError(answer.status, problem.detail ?? answer.statusText);
+  const said = await answer.json().catch(() => undefined); // a proxy between may answer anything
+  const isHealth = path === "/healthz" && said?.refused !== undefined; // with a 503 too
+  if ((answer.ok && said !== undefined) || isHealth) return said;
+  throw new ApiError(answer.status, said?.detail ?? `The service does not answer as it should (${answer.status}).`);
 }
 
 // What a path answers, asked again every so many milliseconds. While it fails, what was known last stays.
@@ -60,13 +61,15 @@ export function usePages(path, query) {
   const [pages, setPages] = useState({ key: undefined, items: [], next: undefined });
   const [error, setError] = useState();
   const key = `${path} ${JSON.stringify(query)}`;
-  const wanted = useRef(key);
-  wanted.current = key;
+  const [busy, setBusy] = useState(false);
+  const asking = useRef(0);
   const more = useCallback(
     async (cursor) => {
+      const number = (asking.current += 1); // what was asked for before does not count any more
+      setBusy(true);
       try {
         const page = await ask(path, { query: { ...query, limit: 25, cursor } });
-        if (wanted.current !== key) return; // the filter has changed meanwhile
+        if (asking.current !== number) return;
         setError(undefined);
         setPages((before) => ({
           key,
@@ -74,8 +77,9 @@ export function usePages(path, query) {
           next: page.next_cursor,
         }));
       } catch (failure) {
-        if (wanted.current === key) setError(failure);
+        if (asking.current === number) setError(failure);
       }
+      if (asking.current === number) setBusy(false);
     },
     [key],
   );
@@ -87,6 +91,7 @@ export function usePages(path, query) {
   return {
     items: known ? pages.items : undefined,
     error,
+    busy,
     more: known && pages.next ? () => more(pages.next) : undefined,
     again: () => more(),
   };

@@ -117,7 +117,9 @@ const spans = (areas, mark) => ({
 
 // `data` is [seconds[], values[]]; `limits` values to draw as lines; `areas` [from, to] in seconds to shade;
 // `at` a second to mark; `range` of the values, wider where they are; `window` [from, to] in seconds to show.
-export function Chart({ title, about, data, limits = [], areas = [], at, range, window, format, onPick }) {
+const NONE = [];
+
+export function Chart({ title, about, data, limits = NONE, areas = NONE, at, range, window, format, onPick }) {
   const place = useRef(null);
   const chart = useRef(null);
   const now = useRef({});
@@ -181,7 +183,7 @@ export function Chart({ title, about, data, limits = [], areas = [], at, range, 
   return html`
     <figure class="chart">
       <figcaption><strong>${title}</strong> <span>${about}</span>
-        <output aria-label="${title}, last value">${last === undefined ? "–" : last.toFixed(2)}</output>
+        <span class="last">${last === undefined ? "–" : last.toFixed(2)}</span>
       </figcaption>
       <div ref=${place} role="img" aria-label="${title}: ${about}, over time"></div>
     </figure>`;

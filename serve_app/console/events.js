@@ -4,6 +4,7 @@ import { useAnswer, usePages } from "./api.js";
 import { strip } from "./charts.js";
 import { KINDS, clock, kindName, number, peakText, seconds, short } from "./format.js";
 import { Choice, EventLink, Fault, Field, Filters, Loading, Pages, Severity, Shown, Time, utc } from "./parts.js";
+import { Profiles } from "./profiles.js";
 import { faceOf } from "./trips.js";
 import { Strips } from "./vehicle.js";
 
@@ -88,10 +89,15 @@ function Rule({ event, profiles }) {
     </div>`;
 }
 
+// When it was, in seconds since the trip opened.
+function span(event, trip) {
+  const from = seconds(trip.opened_at, event.started_at);
+  return { from, to: event.ended_at ? seconds(trip.opened_at, event.ended_at) : from };
+}
+
 function Trace({ event, trip }) {
   const trace = useAnswer(event.video && `/v1/videos/${event.video}/trace`);
-  const from = seconds(trip.opened_at, event.started_at);
-  const to = event.ended_at ? seconds(trip.opened_at, event.ended_at) : from;
+  const { from, to } = span(event, trip);
   const window = [Math.max(0, from - BEFORE_S), to + AFTER_S];
   const rows = useMemo(
     () => (trace.data?.frames ?? []).filter((row) => row[0] >= window[0] && row[0] <= window[1]),
@@ -116,32 +122,6 @@ function Trace({ event, trip }) {
       ${[...objects].map(([label, { frames, best }]) => `${label} in ${frames} (up to ${Math.round(100 * best)} %)`).join(", ")}
     </p>
     <${Strips} ...${seen} window=${window} areas=${[[from, to]]} format=${clock} />`;
-}
-
-function OtherProfiles({ event, trip }) {
-  const answer = useAnswer(event.video && `/v1/trips/${event.trip}/profiles`);
-  const from = seconds(trip.opened_at, event.started_at);
-  const to = event.ended_at ? seconds(trip.opened_at, event.ended_at) : from;
-  if (!event.video) return html`<p class="soft">Without footage no trace is kept, so it cannot be scored again.</p>`;
-  return html`
-    <${Shown} answer=${answer} what="what other profiles say">
-      ${(found) => html`
-        <div class="scroll" tabindex="0" role="region" aria-label="Other profiles">
-          <table>
-            <thead><tr><th>Profile</th><th>At this moment</th></tr></thead>
-            <tbody>
-              ${Object.entries(found).map(([profile, events]) => {
-                const here = events.filter((one) => one.started_s <= to && (one.ended_s ?? one.started_s) >= from);
-                return html`
-                  <tr key=${profile}>
-                    <th scope="row">${profile}${profile === event.policy ? " (in use then)" : ""}</th>
-                    <td>${here.length ? here.map((one) => html`<${Severity} severity=${one.severity}>${kindName(one.kind)} ${clock(one.started_s)} to ${clock(one.ended_s ?? one.started_s)}<//>`) : "nothing"}</td>
-                  </tr>`;
-              })}
-            </tbody>
-          </table>
-        </div>`}
-    <//>`;
 }
 
 export function EventPage({ event: id }) {
@@ -174,6 +154,7 @@ export function EventPage({ event: id }) {
         <h2>What the models saw</h2>
         ${trip.data ? html`<${Trace} event=${found} trip=${trip.data} />` : trip.error ? html`<${Fault} error=${trip.error} again=${trip.again} />` : html`<${Loading} what="the trip" />`}
         <h2>What other profiles would have said</h2>
-        ${trip.data && html`<${OtherProfiles} event=${found} trip=${trip.data} />`}`}
+        ${!found.video && html`<p class="soft">Without footage no trace is kept, so it cannot be scored again.</p>`}
+        ${found.video && trip.data && html`<${Profiles} trip=${found.trip} used=${found.policy} ...${span(found, trip.data)} />`}`}
     <//>`;
 }

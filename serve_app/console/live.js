@@ -7,45 +7,50 @@ const KEPT_MS = 3000; // a picture older than this is no live one
 
 export class LiveSocket {
   // `said` takes each JSON message, `shown` the number of each frame that was drawn, `state` one of
-  // connecting, waiting (no frame yet), live, still (no frame for a while), broker away, reconnecting.
+  // connecting, waiting (no frame yet), live, still (no frame for a while), broker away, not allowed (by the broker), reconnecting.
   constructor(vehicle, canvas, { observations = false, said = () => {}, shown = () => {}, state = () => {} }) {
     Object.assign(this, { vehicle, canvas, observations, said, shown, state });
     this.retry = FIRST_RETRY_MS;
     this.now = "";
+    this.connected = false; // to the service
+    this.broker = ""; // what is wrong with the service's own connection to it
+    this.drawnAt = -Infinity;
     this.open();
-    this.watch = setInterval(() => {
-      if (this.now === "live" && performance.now() - this.drawnAt > KEPT_MS) this.tell("still");
-    }, 500);
+    this.watch = setInterval(() => this.tell(), 500);
   }
 
   open() {
-    this.tell(this.now ? "reconnecting" : "connecting");
     const scheme = location.protocol === "https:" ? "wss" : "ws";
     const query = this.observations ? "?observations=1" : "";
     const socket = new WebSocket(`${scheme}://${location.host}/v1/live/${this.vehicle}${query}`);
     this.socket = socket;
-    this.number = 0;
+    this.number = this.drawn = 0;
     socket.binaryType = "blob";
     socket.onopen = () => {
       this.retry = FIRST_RETRY_MS;
-      this.tell("waiting");
+      this.connected = true;
+      this.broker = "";
+      this.drawnAt = -Infinity;
+      this.tell();
     };
     socket.onmessage = ({ data }) => {
       if (typeof data === "string") this.hear(JSON.parse(data));
       else this.draw(data, (this.number += 1), socket);
     };
     socket.onclose = () => {
+      this.connected = false;
       if (this.closed) return;
-      this.tell("reconnecting");
+      this.everOpen = true;
+      this.tell();
       this.timer = setTimeout(() => this.open(), this.retry * (0.5 + Math.random()));
       this.retry = Math.min(2 * this.retry, LONGEST_RETRY_MS);
     };
   }
 
   hear(message) {
-    if (message.broker) {
-      if (message.broker !== "connected") this.tell("broker away");
-      else if (this.now === "broker away") this.tell("waiting");
+    if (message.id === undefined && message.broker) {
+      this.broker = message.broker === "connected" ? "" : message.broker;
+      this.tell();
     }
     this.said(message);
   }
@@ -53,7 +58,8 @@ export class LiveSocket {
   async draw(blob, number, socket) {
     try {
       const picture = await createImageBitmap(blob);
-      if (this.closed) return;
+      if (this.closed || socket !== this.socket || number < this.drawn) return picture.close(); // a later one was faster
+      this.drawn = number;
       const { canvas } = this;
       if (canvas.width !== picture.width || canvas.height !== picture.height) {
         canvas.width = picture.width;
@@ -62,7 +68,7 @@ export class LiveSocket {
       canvas.getContext("2d").drawImage(picture, 0, 0);
       picture.close();
       this.drawnAt = performance.now();
-      if (this.now !== "live") this.tell("live");
+      this.tell();
       this.shown(number);
     } catch {
       // A JPEG that does not decode: the service counts it, the next one comes.
@@ -72,7 +78,12 @@ export class LiveSocket {
     }
   }
 
-  tell(state) {
+  tell() {
+    let state = "live";
+    if (!this.connected) state = this.everOpen ? "reconnecting" : "connecting";
+    else if (this.broker) state = this.broker.startsWith("refused") ? "not allowed" : "broker away";
+    else if (this.drawnAt === -Infinity) state = "waiting";
+    else if (performance.now() - this.drawnAt > KEPT_MS) state = "still";
     if (state !== this.now) {
       this.now = state;
       this.state(state);
@@ -93,6 +104,7 @@ export const LIVE_TEXT = {
   live: "live",
   still: "no new picture",
   "broker away": "the service has lost its broker",
+  "not allowed": "the broker lets the service watch nothing (its ACL)",
   reconnecting: "reconnecting",
 };
 
@@ -118,8 +130,8 @@ export function useLive(vehicle, options = {}) {
     };
     let seen = false;
     const follow = () => (seen && !document.hidden ? begin() : end());
-    const watch = new IntersectionObserver(([entry]) => {
-      seen = entry.isIntersecting;
+    const watch = new IntersectionObserver((entries) => {
+      seen = entries.at(-1).isIntersecting;
       follow();
     });
     watch.observe(canvas.current);

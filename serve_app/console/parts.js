@@ -38,7 +38,7 @@ export function Pages({ pages, what, empty, children }) {
     ${pages.error && html`<${Fault} error=${pages.error} />`}
     <p class="more">
       <span role="status">${pages.items.length} ${what}</span>
-      ${pages.more ? html`<button onClick=${pages.more}>Older</button>` : html`<span>no older ones</span>`}
+      ${pages.more ? html`<button onClick=${pages.more} disabled=${pages.busy}>Older</button>` : html`<span>no older ones</span>`}
     </p>`;
 }
 
@@ -49,7 +49,11 @@ export function Filters({ query, path, children }) {
   const take = (event) => {
     event.preventDefault();
     const said = new URLSearchParams();
-    for (const [name, value] of new FormData(event.currentTarget)) if (value) said.set(name, value);
+    const form = event.currentTarget;
+    for (const [name, value] of new FormData(form)) {
+      if (value) said.set(name, form.elements[name].type === "datetime-local" ? utc(value) ?? "" : value);
+    }
+    document.getElementById("main").focus(); // the form is made anew
     location.hash = `${path}${said.size ? `?${said}` : ""}`;
   };
   return html`
@@ -61,7 +65,7 @@ export function Filters({ query, path, children }) {
 }
 
 export const Field = ({ label, name, value, type = "text", ...rest }) => html`
-  <label>${label}<input name=${name} type=${type} defaultValue=${value ?? ""} ...${rest} /></label>`;
+  <label>${label}<input name=${name} type=${type} defaultValue=${type === "datetime-local" ? local(value) : (value ?? "")} ...${rest} /></label>`;
 
 export const Choice = ({ label, name, value, options }) => html`
   <label>${label}
@@ -70,8 +74,14 @@ export const Choice = ({ label, name, value, options }) => html`
     </select>
   </label>`;
 
-// A time of a form in the browser's zone, as the service wants it.
-export const utc = (local) => (local ? new Date(local).toISOString() : undefined);
+// The address has times in UTC, so that they are the same for everybody; a form has them in the browser's zone.
+const isTime = (text) => /^\d{4}-\d\d-\d\dT[\d:.]+Z?$/.test(text ?? "") && !Number.isNaN(Date.parse(text));
+export const utc = (text) => (isTime(text) ? new Date(text).toISOString() : undefined);
+const local = (text) => {
+  if (!isTime(text)) return "";
+  const time = new Date(text);
+  return new Date(time - 60_000 * time.getTimezoneOffset()).toISOString().slice(0, 16);
+};
 
 export function useNow(every = 1000) {
   const [now, setNow] = useState(Date.now());

@@ -1,9 +1,10 @@
 // Trips that have ended: the list, and one of them with its footage, events and metrics.
 import { html, useEffect, useMemo, useRef, useState } from "./lib.js";
-import { ask, useAnswer, usePages } from "./api.js";
+import { useAnswer, usePages } from "./api.js";
 import { strip } from "./charts.js";
 import { clock, kindName, number, peakText, seconds, short } from "./format.js";
-import { Choice, Empty, EventLink, Fault, Field, Filters, Pages, Severity, Shown, Time, utc } from "./parts.js";
+import { Choice, Empty, EventLink, Fault, Field, Filters, Pages, Shown, Time, utc } from "./parts.js";
+import { Profiles } from "./profiles.js";
 import { Strips } from "./vehicle.js";
 
 export function Trips({ query }) {
@@ -53,7 +54,8 @@ export const faceOf = (row) =>
   row[1] && { ear: row[1][6], mar: row[1][7], yaw_deg: row[1][8], pitch_deg: row[1][9], eye_blink: row[1][11] ?? null, jaw_open: row[1][12] ?? null };
 
 // One part of a trip: its MP4, the events that begin in it, and what the models saw.
-function Part({ video, number: part, trip, events, start }) {
+function Part({ video, number: part, trip, all, start }) {
+  const events = useMemo(() => all.filter((event) => event.video === video.uuid), [all]);
   const player = useRef(null);
   const [length, setLength] = useState(0);
   const [at, setAt] = useState(0);
@@ -67,7 +69,7 @@ function Part({ video, number: part, trip, events, start }) {
     setAt(player.current.currentTime);
   };
   useEffect(() => {
-    if (start !== undefined && length) seek(start);
+    if (Number.isFinite(start) && length) seek(start);
   }, [start, length]);
   const areas = useMemo(
     () =>
@@ -148,7 +150,7 @@ export function TripPage({ trip, query }) {
               : html`
                   ${found.videos.length > 1 && html`<h2>Part ${i + 1}</h2>`}
                   <${Part} key=${video.uuid} video=${video} number=${i + 1} trip=${found}
-                    events=${all.filter((event) => event.video === video.uuid)}
+                    all=${all}
                     start=${query.video === video.uuid && query.at !== undefined ? Number(query.at) : undefined} />`,
           )}
           ${elsewhere.length > 0 &&
@@ -157,43 +159,7 @@ export function TripPage({ trip, query }) {
             <ul class="said">
               ${elsewhere.map((event) => html`<li key=${event.id}><${Time} of=${event.started_at} /> <${EventLink} event=${event} /> ${peakText(event.peak)}</li>`)}
             </ul>`}
-          ${found.videos.length > 0 && html`<${Profiles} trip=${trip} />`}`;
+          ${found.videos.length > 0 && html`<h2>Under other profiles</h2><${Profiles} trip=${trip} />`}`;
       }}
     <//>`;
-}
-
-// What every profile would have found; asked for, since it is scored anew.
-function Profiles({ trip }) {
-  const [found, setFound] = useState();
-  const look = async () => {
-    setFound({ loading: true });
-    try {
-      setFound({ data: await ask(`/v1/trips/${trip}/profiles`) });
-    } catch (error) {
-      setFound({ error });
-    }
-  };
-  return html`
-    <section aria-label="Other profiles">
-      <h2>Under other profiles</h2>
-      ${!found && html`<button onClick=${look}>Score this trip under every profile</button>`}
-      ${found?.loading && html`<p class="state" role="status">Scoring…</p>`}
-      ${found?.error && html`<${Fault} error=${found.error} again=${look} />`}
-      ${found?.data &&
-      html`
-        <div class="scroll" tabindex="0" role="region" aria-label="Under other profiles">
-          <table>
-            <thead><tr><th>Profile</th><th>Events</th></tr></thead>
-            <tbody>
-              ${Object.entries(found.data).map(
-                ([profile, events]) => html`
-                  <tr key=${profile}>
-                    <th scope="row">${profile}</th>
-                    <td>${events.length ? events.map((event) => html`<${Severity} severity=${event.severity}>${kindName(event.kind)} at ${clock(event.started_s)}<//>`) : "none"}</td>
-                  </tr>`,
-              )}
-            </tbody>
-          </table>
-        </div>`}
-    </section>`;
 }

@@ -65,11 +65,15 @@ function useStrip() {
 
 export function Strips({ times, faces, limits, window, areas, at, format, onPick }) {
   const face = faces.findLast((one) => one);
-  return Object.entries(MEASURES).map(([name, { title, of, about, lines, range }]) => {
+  const drawn = useMemo(
+    () => Object.entries(MEASURES).map(([name, measure]) => [name, measure, [times, faces.map((one) => (one ? measure.of(one) : null))]]),
+    [times, faces],
+  );
+  return drawn.map(([name, { title, about, lines, range }, data]) => {
     const byShare = face ? (name === "eyes" ? face.eye_blink : face.jaw_open) !== null : true;
     return html`
       <${Chart} key=${name} title=${title} about=${about(byShare)} range=${range(byShare)} window=${window}
-        data=${[times, faces.map((one) => (one ? of(one) : null))]} limits=${limits ? lines(limits) : []}
+        data=${data} limits=${limits ? lines(limits) : undefined}
         areas=${areas} at=${at} format=${format} onPick=${onPick} />`;
   });
 }
@@ -130,19 +134,23 @@ export function VehiclePage({ vehicle }) {
       redraw();
     },
     said: (message) => {
-      if (message.observations) {
+      if (message.id) {
+        setSaid((before) => [message, ...before.filter((one) => one.id !== message.id)].slice(0, 50));
+      } else if (message.observations) {
         const found = message.observations.filter((one) => one.frame !== null);
         if (found.length) seen.current = found.at(-1);
         take(message.observations);
         redraw();
-      } else if (message.id) {
-        setSaid((before) => [message, ...before.filter((one) => one.id !== message.id)].slice(0, 50));
       } else if (message.alert) {
         setSaid((before) => [{ alert: message.alert, at: new Date().toISOString(), id: crypto.getRandomValues(new Uint32Array(1))[0] }, ...before].slice(0, 50));
       }
     },
   });
-  useEffect(() => past.again(), [isOpen]);
+  useEffect(() => {
+    if (isOpen || !past.items || past.items.length > 25) return undefined;
+    const timer = setInterval(past.again, 5000); // those of a trip that has just ended come once it is stored
+    return () => clearInterval(timer);
+  }, [isOpen, past.items]);
 
   const newest = minute.times.at(-1) ?? 0;
   return html`
@@ -160,7 +168,7 @@ export function VehiclePage({ vehicle }) {
         ${answer.error?.status === 404 && html`<${Empty}>No trip of this vehicle is open. <a href="#/trips?vehicle=${vehicle}">Its trips</a><//>`}
         ${stream &&
         html`
-          <p class="driver big" role="status">${stream.driver_state}</p>
+          <p class="driver big">${stream.driver_state}</p>
           <p>${stream.events.map((event) => html`<${Severity} key=${event.id} severity=${event.severity}>${kindName(event.kind)} for ${ago(event.started_at, now)}<//>`)}</p>
           <dl class="numbers wide">
             <div><dt>open for</dt><dd>${ago(stream.opened_at, now)}</dd></div>

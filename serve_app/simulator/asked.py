@@ -59,7 +59,7 @@ class Rows:
         videos: Rows of `videos`.
         alerts: Rows of `alerts`.
         events: Rows of `dms_events`.
-        trips: Trips with any of these; of others the API does not tell.
+        trips: Trips with any of these.
     """
 
     videos: int

@@ -22,7 +22,9 @@ def test_the_page_and_its_files() -> None:
     for path in re.findall(r'(?:src|href)="(/console/[^"]+)"', page.body.decode()):
         answer = ask(api(), path)
         assert (answer.status, answer.headers["cache-control"]) == (200, "no-cache"), path
-    for path in ("/console/", "/console/nothing.js", "/console/../api/app.py", "/console/%2e%2e/api/app.py"):
+    assert "frame-ancestors 'none'" in ask(api(), "/console/app.js").headers["content-security-policy"]
+    pages = ("/console/index.html", "/console/login.html")
+    for path in (*pages, "/console/", "/console/nothing.js", "/console/../api/app.py", "/console/%2e%2e/api/app.py"):
         assert ask(api(), path).status == 404, path
 
 

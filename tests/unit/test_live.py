@@ -8,10 +8,13 @@ import uuid
 import zlib
 from base64 import b64encode
 
+from actors.records import event_message
 from serve_app.live import LATE_FRAMES, SAID, SENT, Watcher
+from tests.builders import make_event, trip
 from tests.fakes.live import FakeReader
 
 ONE, OTHER = uuid.UUID(int=1), uuid.UUID(int=2)
+EVENT = json.dumps(event_message(make_event(trip())))
 CONNECTED = json.dumps({"broker": "connected"})
 DISCONNECTED = json.dumps({"broker": "disconnected"})
 
@@ -40,9 +43,9 @@ def test_frames_events_and_alerts_of_one_vehicle() -> None:
             assert await soon(watcher) == CONNECTED
             reader.hear(f"base64/{ONE}", b64encode(b"jpeg"))
             assert await soon(watcher) == b"jpeg"
-            reader.hear(f"event/{ONE}", b'{"id": 7}')
+            reader.hear(f"event/{ONE}", EVENT.encode())
             reader.hear(f"alert/{ONE}", b"sleeping")
-            assert [await soon(watcher), await soon(watcher)] == ['{"id": 7}', '{"alert": "sleeping"}']
+            assert [await soon(watcher), await soon(watcher)] == [EVENT, '{"alert": "sleeping"}']
             reader.hear(f"base64/{OTHER}", b64encode(b"other"))
             reader.note("connected")
             assert await nothing(watcher)
@@ -57,6 +60,11 @@ def test_what_only_looks_like_ours_is_shown_to_nobody() -> None:
             await soon(watcher)
             reader.hear(f"base64/{ONE}", b"no base64")
             reader.hear(f"alert/{ONE}", b"\xff\xfe")
+            event = json.loads(EVENT)
+            for spoilt in ({"kind": 5}, {"peak": None}, {"peak": {"s": "x"}}, {"observations": 1}, {"broker": "x"}):
+                reader.hear(f"event/{ONE}", json.dumps(event | spoilt).encode())
+            for junk in (b"null", b"[]", b"{", b"7", b'{"id": "x", "kind": "yawn"}'):
+                reader.hear(f"event/{ONE}", junk)
             assert await nothing(watcher)
 
     asyncio.run(story())

@@ -12,11 +12,12 @@ from typing import Any, Self, cast
 import pytest
 from fastapi import FastAPI
 
+from actors.records import event_message
 from serve_app.api import live as live_module
 from serve_app.api import make_api
 from serve_app.observed import Seen
 from serve_app.stores import Readers
-from tests.builders import observation
+from tests.builders import make_event, observation, trip
 from tests.fakes.gateway import FakeGateway
 from tests.fakes.live import FakeReader
 from tests.fakes.stores import FakeFootageStore, FakeMetricsStore
@@ -81,8 +82,9 @@ def test_frames_are_bytes_and_the_rest_is_json() -> None:
             assert (await socket.message())["bytes"] == b"jpeg"
             await socket.send(text="came")
             await socket.send(bytes=b"came")
-            reader.hear(f"event/{VEHICLE}", b'{"kind": "sleep"}')
-            assert await socket.said() == {"kind": "sleep"}
+            event = event_message(make_event(trip()))
+            reader.hear(f"event/{VEHICLE}", json.dumps(event).encode())
+            assert await socket.said() == event
             assert reader.wanted
         await until(lambda: not reader.wanted)
 
@@ -160,5 +162,23 @@ def test_a_gateway_that_is_gone_is_asked_again(monkeypatch: pytest.MonkeyPatch) 
             gateway.failure = None
             gateway.seen[VEHICLE] = [Seen(1, 0.5, 7, observation())]
             assert len((await socket.said())["observations"]) == 1
+
+    asyncio.run(story())
+
+
+def test_there_is_a_limit_to_those_who_see_what_was_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live_module, "MOST_OBSERVERS", 1)
+
+    async def story() -> None:
+        reader, gateway = FakeReader(), FakeGateway()
+        app = api(reader, gateway)
+        async with Socket(app, query=b"observations=1") as first, Socket(app, query=b"observations=1") as second:
+            for socket in (first, second):
+                await socket.message()
+                await socket.said()
+            gateway.seen[VEHICLE] = [Seen(1, 0.5, 7, observation())]
+            assert len((await first.said())["observations"]) == 1
+            reader.hear(f"base64/{VEHICLE}", b64encode(b"jpeg"))
+            assert (await second.message())["bytes"] == b"jpeg"
 
     asyncio.run(story())

@@ -33,7 +33,7 @@ class World:
     """An API over a trip in two parts, with a sleep in the first one, and a trip in which nothing was flagged."""
 
     def __init__(self, folder: Path) -> None:
-        store = metrics_store(data_dir=folder)
+        store = self.store = metrics_store(data_dir=folder)
         self.footage = FakeFootageStore()
         self.trip, self.calm = make_trip(), make_trip()
         for part in (1, 2):
@@ -123,6 +123,30 @@ def test_a_trip_without_a_trace_cannot_be_scored_again(world: World) -> None:
     world.footage.objects[name] = b"no trace"
     answer = world.get(f"/v1/trips/{world.trip.id}/profiles")
     assert (answer.status_code, answer.headers["content-type"]) == (503, "application/problem+json")
+
+
+def test_a_store_that_is_away_is_said_to_be(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(_: str) -> int | None:
+        raise OSError("a secret address")
+
+    monkeypatch.setattr(world.footage, "size", away)
+    name = object_name(world.trip, 1)
+    for path in (
+        f"/v1/videos/{make_video(world.trip).uuid}/trace",
+        f"/v1/trips/{world.trip.id}/profiles",
+        f"/footage/{name}",
+    ):
+        answer = world.get(path)
+        assert (answer.status_code, answer.json()["detail"]) == (503, "the footage store does not answer; try again")
+
+
+def test_a_database_without_our_tables_says_so(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(world.store, "records_trips", False)
+    for path in ("/v1/trips", f"/v1/trips/{world.trip.id}", "/v1/events"):
+        answer = world.get(path)
+        assert (answer.status_code, answer.json()["title"]) == (503, "Service Unavailable")
+        assert "may not make their tables" in answer.json()["detail"]
+    assert world.get("/v1/vehicles").status_code == 200
 
 
 def test_the_numbers_of_every_profile_and_what_they_decide(world: World) -> None:
