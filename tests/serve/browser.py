@@ -81,10 +81,9 @@ class Console:
         """A number for each canvas that changes with its picture; 0 for an empty one."""
         found: list[int] = self.page.evaluate(
             """[...document.querySelectorAll("canvas")].map(canvas => {
-                const data = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
-                let sum = 0;
-                for (let i = 0; i < data.length; i += 401) sum = (sum * 31 + data[i]) % 1000003;
-                return sum;
+                const pen = new OffscreenCanvas(64, 48).getContext("2d", { willReadFrequently: true });
+                pen.drawImage(canvas, 0, 0, 64, 48);
+                return pen.getImageData(0, 0, 64, 48).data.reduce((sum, value) => (sum * 31 + value) % 1000003, 0);
             })"""
         )
         return found

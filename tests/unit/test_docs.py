@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from typing import get_args
 
 from models.profiles import ProfileName
@@ -50,3 +51,14 @@ def test_every_option_of_the_simulator_stands_in_the_readme() -> None:
     readme = (PROJECT / "README.md").read_text(encoding="utf-8")
     options = [option for action in parser._actions for option in action.option_strings[-1:]]  # noqa: SLF001 - no other way
     assert [option for option in options if f"`{option}" not in readme] == []
+
+
+def test_every_picture_and_file_that_a_document_points_to_is_there() -> None:
+    documents = [PROJECT / "README.md", PROJECT / "SECURITY.md", *(PROJECT / "docs").rglob("*.md")]
+    missing = [
+        f"{document.name}: {target}"
+        for document in documents
+        for target in re.findall(r"\]\(([^)#\s]+)", document.read_text(encoding="utf-8"))
+        if "://" not in target and not (document.parent / target).exists()
+    ]
+    assert missing == []
