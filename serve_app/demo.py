@@ -88,7 +88,10 @@ def _demo(video: str, *, keep: bool) -> int:
         print(f"Sent {sent}")
         _print_trip(settings, vehicle)
         if keep:
-            print(f"\nThe service is up: {settings.public_url}/docs, broker 127.0.0.1:{settings.mqtt_broker_port}.")
+            print(
+                f"\nThe service is up: {settings.public_url} is its console, {settings.public_url}/#/trips has the trip."
+            )
+            print(f"Its broker is at 127.0.0.1:{settings.mqtt_broker_port}, its API at {settings.public_url}/docs.")
             print(f"It ends with: kill {service.pid}")
         return 0
     finally:

@@ -203,7 +203,7 @@ def _serve(settings: Settings, config: Path) -> int:
             host = f"[{settings.http_host}]" if ":" in settings.http_host else settings.http_host
             if not is_loopback(settings.http_host) and "public_url" not in settings.model_fields_set:
                 _log.warning("PUBLIC_URL is empty: HTTP answers only callers that name it 127.0.0.1 or localhost")
-            _log.info("ready: http://%s:%d/healthz, broker %s", host, settings.http_port, broker)
+            _log.info("ready: http://%s:%d, broker %s", host, settings.http_port, broker)
             failure = _wait_for_end(child, stop)
         if failure:
             _log.error("%s", failure)
