@@ -88,9 +88,7 @@ def _demo(video: str, *, keep: bool) -> int:
         print(f"Sent {sent}")
         _print_trip(settings, vehicle)
         if keep:
-            print(
-                f"\nThe service is up: {settings.public_url} is its console, {settings.public_url}/#/trips has the trip."
-            )
+            print(f"\nThe service is up. Its console: {settings.public_url}, the trip: {settings.public_url}/#/trips")
             print(f"Its broker is at 127.0.0.1:{settings.mqtt_broker_port}, its API at {settings.public_url}/docs.")
             print(f"It ends with: kill {service.pid}")
         return 0
