@@ -168,8 +168,9 @@ def test_events_and_trips_page_by_page_and_by_kind(page: Console, service: Servi
     vehicle, began = uuid.uuid4(), dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
     for number in range(60):
         trip = Trip(uuid.uuid4(), vehicle, round((began + dt.timedelta(hours=number)).timestamp() * 1000))
-        events = [make_event(trip, 1, kind="yawn" if number % 2 else "phone_use", ended_ms=trip.opened_at_ms + 900)]
-        store.save(None, [], replace(make_trip_record(trip), flagged=number % 3), events)
+        kind, peak = ("yawn", {"mouth_open_s": 2.4}) if number % 2 else ("phone_use", {"seen_s": 3.5})
+        event = make_event(trip, 1, kind=kind, peak=peak, ended_ms=trip.opened_at_ms + 4000)
+        store.save(None, [], replace(make_trip_record(trip), flagged=number % 3), [event])
     store.close()
 
     page.go(f"/trips?vehicle={vehicle}")
