@@ -16,8 +16,6 @@ from tests.waiting import eventually
 
 LOOK_S = 1.0
 """Each look costs some 30 ms of CPU, all vehicles are asked."""
-KEPT_S = 0.6
-"""Until then the service answers with what it said before (`serve_app.gateway.KEEP_S`): a look that is sooner waits."""
 STEP_S = 0.05
 WAITING_S = 2.5
 """So much of what is looked at in a second waits in the mailboxes: no look at them finds one empty, nor one full."""
@@ -64,7 +62,6 @@ class Load:
         self._due = dict.fromkeys(self._senders, 0.0)  # frames to send, and the fraction that is left
         self._sent = dict.fromkeys(self._senders, 0)
         self._per_s = dict.fromkeys(self._senders, 0.0)
-        self._looked_s = 0.0
         self._ended = threading.Event()
         self._sending = threading.Thread(target=self._send, name="load")
         for client in self._senders.values():
@@ -117,16 +114,14 @@ class Load:
         Raises:
             RuntimeError: The service did not answer for a minute.
         """
-        time.sleep(max(0.0, self._looked_s + KEPT_S - time.monotonic()))
         answer = eventually(self._streams, ANSWER_S)  # not in time, while all the actors start
         if answer is None:
             raise RuntimeError("the service does not say which streams are open")
-        self._looked_s = time.monotonic()
         streams = [one for one in answer if uuid.UUID(one["vehicle"]) in self._senders]
         dropped = sum(sum(one["dropped"].values()) for one in streams)
         backlog = {uuid.UUID(one["vehicle"]): int(one["backlog"]) for one in streams}
         observed = sum(one["frames"] for one in streams) - sum(backlog.values()) - dropped
-        return Looked(self._looked_s, observed, dropped, backlog, tuple(one["node"] for one in streams))
+        return Looked(time.monotonic(), observed, dropped, backlog, tuple(one["node"] for one in streams))
 
     def _send(self) -> None:
         before_s = time.monotonic()

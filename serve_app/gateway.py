@@ -47,8 +47,6 @@ from serve_app.views import DetectorInfo, FlowHealth, FlushInfo, StreamInfo
 _log = logging.getLogger(__name__)
 
 INFO_TIMEOUT_S = 2.0
-KEEP_S = 0.5
-"""The lists of streams and flushes are so old at most, however many look at them."""
 WATCH_S = 2.0
 """Who watches waits for so long at a time: a Gateway that ends has let go of them in time."""
 HAND_OVER_S = 12.0
@@ -104,9 +102,9 @@ class Gateway:
             loop=asyncio.get_running_loop(),
         )
         self._vehicles = vehicles
-        # Each asks every vehicle: all who look get one answer.
-        self._streams = SharedAnswer(self._flow.streams, keep_s=KEEP_S)
-        self._flushes = SharedAnswer(lambda: vehicles.flushes(lambda: self._flow.open_trips), keep_s=KEEP_S)
+        # Each asks every vehicle: all who look at once get one answer.
+        self._streams = SharedAnswer(self._flow.streams)
+        self._flushes = SharedAnswer(lambda: vehicles.flushes(lambda: self._flow.open_trips))
         self._recovery = Recovery(
             vehicles,
             notes,
