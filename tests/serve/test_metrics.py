@@ -22,6 +22,8 @@ from tests.waiting import eventually
 GOOD = blank(1)[0]
 MAILBOX_FRAMES = 20
 FLOOD_FPS, FLOOD_S = 150, 6
+SHOWN_S = 18
+"""Of the clip: closed eyes, an open mouth, and for long enough a head turned away."""
 EVERYTHING = '{__name__=~"ray_dms_.*"}'
 BY_RAY = {"application", "deployment", "replica"}
 NOT_MADE_HERE = {"crashed", "disk_full", "not_relayed", "shutting_down", "too_many_opens", "too_many_scans"}
@@ -67,7 +69,7 @@ def test_every_metric_moves_and_every_panel_and_alert_has_data(tmp_path: Path, d
         assert sees('ray_dms_flush_steps_total{step="upload",outcome="failed"} > 1')
         assert sees("ray_dms_unstored_parts == 2")
         service.replica("Detector").kill()
-        assert sees("ray_dms_detector_replicas == 0")
+        assert sees("min_over_time(ray_dms_detector_replicas[20s]) == 0")  # the next one may be there soon
         footage.unlink()
         assert sees("ray_dms_unstored_parts == 0", 90)
         assert sees("ray_dms_detector_replicas == 1", 120)
@@ -115,7 +117,8 @@ def _drive(devices: Devices, driver: list[bytes]) -> tuple[uuid.UUID, uuid.UUID]
     one, other, third = (uuid.uuid4() for _ in range(3))
     for vehicle in (one, other, third):
         devices.open(vehicle)
-    devices.play({one: driver, other: driver}, FPS)
+    frames = driver[: round(SHOWN_S * FPS)]
+    devices.play({one: frames, other: frames}, FPS)
     lie = bytearray(GOOD)
     at = lie.find(b"\xff\xc0")
     lie[at + 5 : at + 9] = b"\x1f\x40\x1f\x40"
