@@ -30,7 +30,7 @@ FPS = 5.0
 """Little enough for two cores to see everything at once, with a browser beside."""
 NOTHING = "\N{EN DASH}"
 TOKEN = "let-me-see-the-fleet"
-TILES = 12
+TILES = 8
 
 
 class Fleet:
