@@ -26,7 +26,7 @@ from models.errors import one_line
 from models.jpeg import FrameLimits
 from models.logs import about
 from models.once_per import OncePer
-from models.types import Observation, Trip, Unreadable
+from models.types import Frame, Observation, Trip, Unreadable
 from serve_app.intake import Intake, StreamView
 from serve_app.metrics import Buckets, buckets
 from serve_app.observed import Observed
@@ -378,8 +378,9 @@ class Flow:
                 break
             number = next(self._batches)
             self._in_flight[number] = time.monotonic()
-            self._batch_frames.append(len(batch.jpegs))
-            self._start(self._detect(number, batch), f"detect {len(batch.jpegs)}")
+            frames = batch.frames
+            self._batch_frames.append(len(frames))
+            self._start(self._detect(number, batch, frames), f"detect {len(frames)}")
         for vehicle, push in list(self._scheduler.pushes()):
             self._start(self._push(vehicle, push), f"push {vehicle}")
 
@@ -394,8 +395,8 @@ class Flow:
             _log.error("%s failed", task.get_name(), exc_info=error)
             self._fault = error
 
-    async def _detect(self, number: int, batch: Batch) -> None:
-        jpegs = batch.jpegs
+    async def _detect(self, number: int, batch: Batch, frames: Sequence[tuple[uuid.UUID, Frame]]) -> None:
+        jpegs = [frame.jpeg for _, frame in frames]
         try:
             async with asyncio.timeout(DETECT_TIMEOUT_S):
                 answers = await self._detectors.detect(jpegs)
@@ -410,7 +411,7 @@ class Flow:
             else:
                 self._scheduler.repeat(batch)
         else:
-            for (vehicle, frame), answer in zip(batch.frames, answers, strict=True):
+            for (vehicle, frame), answer in zip(frames, answers, strict=True):
                 self.observed.note(vehicle, frame, answer)
             self._measure(batch, len(jpegs), self._in_flight[number])
             unreadable = self._scheduler.observed(batch, answers)

@@ -2,7 +2,7 @@
 import { html } from "./lib.js";
 import { useAnswer } from "./api.js";
 import { number, short, time } from "./format.js";
-import { Fault, Shown } from "./parts.js";
+import { Shown } from "./parts.js";
 
 const LOOK_MS = 3000;
 const fine = (said) => said === "ok" || said === "connected";

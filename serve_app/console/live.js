@@ -13,6 +13,7 @@ export class LiveSocket {
     this.retry = FIRST_RETRY_MS;
     this.now = "";
     this.connected = false; // to the service
+    this.failed = false; // to connect, or to stay so
     this.broker = ""; // what is wrong with the service's own connection to it
     this.drawnAt = -Infinity;
     this.open();
@@ -40,7 +41,7 @@ export class LiveSocket {
     socket.onclose = () => {
       this.connected = false;
       if (this.closed) return;
-      this.everOpen = true;
+      this.failed = true;
       this.tell();
       this.timer = setTimeout(() => this.open(), this.retry * (0.5 + Math.random()));
       this.retry = Math.min(2 * this.retry, LONGEST_RETRY_MS);
@@ -80,7 +81,7 @@ export class LiveSocket {
 
   tell() {
     let state = "live";
-    if (!this.connected) state = this.everOpen ? "reconnecting" : "connecting";
+    if (!this.connected) state = this.failed ? "reconnecting" : "connecting";
     else if (this.broker) state = this.broker.startsWith("refused") ? "not allowed" : "broker away";
     else if (this.drawnAt === -Infinity) state = "waiting";
     else if (performance.now() - this.drawnAt > KEPT_MS) state = "still";

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 import schemathesis
-from fastapi import FastAPI
-from httpx import ASGITransport, AsyncClient, Response
+from httpx import Response
 from hypothesis import HealthCheck, settings
 from ray.exceptions import RayActorError
 from schemathesis.checks import not_a_server_error
@@ -29,13 +27,13 @@ from serve_app.api import make_api
 from serve_app.api.guard import MAX_LOGIN_BYTES
 from serve_app.stores import Readers
 from serve_app.views import FlushInfo, StreamInfo
+from tests.asking import URL, ask
 from tests.builders import make_event
 from tests.contract.databases import make_alerts, make_trip, make_trip_record, make_video
 from tests.fakes.gateway import FakeGateway
 from tests.fakes.live import FakeReader
 from tests.fakes.stores import FakeFootageStore, FakeMetricsStore
 
-URL = "http://127.0.0.1:8000"
 TOKEN = "s3cret"
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 made_up = settings(
@@ -87,19 +85,6 @@ class World:
         for path, operations in self.app.openapi()["paths"].items():
             for method, operation in operations.items():
                 yield method.upper(), path.format(**self.known), operation
-
-
-def ask(
-    app: FastAPI, method: str, path: str, *, body: bytes = b"", headers: Mapping[str, str] | None = None
-) -> Response:
-    """One request."""
-
-    async def answered() -> Response:
-        transport = ASGITransport(app, raise_app_exceptions=False)
-        async with AsyncClient(transport=transport, base_url=URL) as client:
-            return await client.request(method, path, content=body, headers=headers)
-
-    return asyncio.run(answered())
 
 
 def described(token: str | None = None) -> schemathesis.BaseSchema:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import uuid
 from typing import Any, cast
 
 import pytest
-from httpx import ASGITransport, AsyncClient, Response
+from httpx import Response
 from ray.exceptions import RayActorError
 
 from actors.records import VideoRecord, object_name, video_uuid
@@ -17,6 +16,7 @@ from models.types import Trip
 from serve_app.api import make_api
 from serve_app.stores import Readers
 from serve_app.views import StreamInfo
+from tests.asking import ask
 from tests.builders import make_event, trip, vehicle_id
 from tests.fakes.gateway import FakeGateway
 from tests.fakes.live import FakeReader
@@ -66,13 +66,7 @@ class World:
 
     def ask(self, method: str, path: str, headers: dict[str, bytes] | None = None) -> Response:
         """Ask."""
-
-        async def answered() -> Response:
-            transport = ASGITransport(self._api, raise_app_exceptions=False)
-            async with AsyncClient(transport=transport, base_url="http://127.0.0.1:8000") as client:
-                return await client.request(method, path, headers=[(n.encode(), v) for n, v in (headers or {}).items()])
-
-        return asyncio.run(answered())
+        return ask(self._api, method, path, headers=[(name.encode(), value) for name, value in (headers or {}).items()])
 
 
 def problem(response: Response, status: int) -> dict[str, Any]:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import uuid
 from pathlib import Path
 from typing import Any
 
 import pytest
-from httpx import ASGITransport, AsyncClient, Response
+from httpx import Response
 
 from serve_app.adapters.sql import metrics_store
 from serve_app.adapters.stored import Cursor
 from serve_app.api import make_api
 from serve_app.api.paging import read_cursor, write_cursor
 from serve_app.stores import Readers
+from tests.asking import ask
 from tests.builders import make_event
 from tests.contract.databases import make_alerts, make_trip, make_video
 from tests.fakes.gateway import FakeGateway
@@ -38,13 +38,7 @@ class World:
 
     def get(self, path: str, **query: Any) -> Response:
         """Ask."""
-
-        async def answered() -> Response:
-            transport = ASGITransport(self._api, raise_app_exceptions=False)
-            async with AsyncClient(transport=transport, base_url="http://127.0.0.1:8000") as client:
-                return await client.get(path, params=query)
-
-        return asyncio.run(answered())
+        return ask(self._api, "GET", path, params=query)
 
 
 @pytest.fixture

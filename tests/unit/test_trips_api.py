@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 import uuid
 from pathlib import Path
 from typing import Any, get_args
 
 import pytest
-from httpx import ASGITransport, AsyncClient, Response
+from httpx import Response
 
 from actors.records import object_name, trace_name
 from models.profiles import LIMITS_OF, PROFILES
@@ -19,6 +18,7 @@ from serve_app.adapters.footage import trace_of
 from serve_app.adapters.sql import metrics_store
 from serve_app.api import make_api
 from serve_app.stores import Readers
+from tests.asking import ask
 from tests.builders import CLOSED, make_event, observation
 from tests.contract.databases import make_alerts, make_trip, make_trip_record, make_video
 from tests.fakes.gateway import FakeGateway
@@ -50,13 +50,7 @@ class World:
 
     def get(self, path: str, **query: Any) -> Response:
         """Ask."""
-
-        async def answered() -> Response:
-            transport = ASGITransport(self._api, raise_app_exceptions=False)
-            async with AsyncClient(transport=transport, base_url="http://127.0.0.1:8000") as client:
-                return await client.get(path, params=query)
-
-        return asyncio.run(answered())
+        return ask(self._api, "GET", path, params=query)
 
     def _trace(self, part: int, tenths: range) -> None:
         trip, text = self.trip, io.StringIO()
