@@ -24,10 +24,11 @@ from tests.serve.browser import chromium, console
 PICTURE_PX = (1600, 90)
 """Of the window: its width, and its height for each tile, so that all of them can be seen."""
 COUNT_SHOWN = (
-    "window.shown = 0; const send = WebSocket.prototype.send;"
-    "WebSocket.prototype.send = function (word) { window.shown += 1; return send.call(this, word); };"
+    "window.shown = 0; const draw = CanvasRenderingContext2D.prototype.drawImage;"
+    "CanvasRenderingContext2D.prototype.drawImage = "
+    "function (...what) { window.shown += 1; return draw.apply(this, what); };"
 )
-"""The page says a word for each frame that it has shown."""
+"""A frame is shown by being drawn."""
 
 
 def main() -> None:

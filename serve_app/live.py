@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import itertools
 import json
 import uuid
 import zlib
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from pybase64 import b64decode
@@ -25,6 +27,11 @@ _EVENT_FIELDS = {field.name for field in dataclasses.fields(EventRecord)} - {"uu
 }
 SENT = 200
 """Frames that are known again when it is heard what was seen in them: more than wait for detection by default."""
+LATE_GROUPS = 2
+"""As `LATE_FRAMES`, of the groups of frames that a fleet's watcher gets."""
+_BYTES_OF_LENGTH = 4
+_PICTURES = ("base64",)
+_EVERYTHING = (*_PICTURES, "alert", "event")
 
 
 class Reader(Protocol):
@@ -102,8 +109,73 @@ class Watcher:
         return json.dumps({"observations": found})
 
 
+class FleetWatcher:
+    """One who watches many vehicles at once: the latest frame of each that has a new one, all of them together.
+
+    A message through Serve costs the same, whatever is in it: fifty vehicles in one are little more than one vehicle.
+    """
+
+    def __init__(self) -> None:
+        self.tiles: dict[uuid.UUID, _Tile] = {}  # of the vehicles that it watches
+        self._frames: dict[uuid.UUID, bytes] = {}
+        self._said: deque[str] = deque(maxlen=SAID)
+        self._on_the_way = 0  # groups
+        self._something = asyncio.Event()
+
+    def show(self, vehicle: uuid.UUID, jpeg: bytes) -> None:
+        """The latest frame of a vehicle."""
+        self._frames[vehicle] = jpeg
+        self._something.set()
+
+    def forget(self, vehicle: uuid.UUID) -> None:
+        """A frame of it that waits is not wanted any more."""
+        self._frames.pop(vehicle, None)
+
+    def say(self, text: str) -> None:
+        """A message, JSON."""
+        self._said.append(text)
+        self._something.set()
+
+    def came(self) -> None:
+        """It has said that a group came; no more than `LATE_GROUPS` are on their way."""
+        self._on_the_way = max(0, self._on_the_way - 1)
+        self._something.set()
+
+    async def next(self) -> bytes | str:
+        """What to send now: what was said first, then a group of frames, see `pack`."""
+        while True:
+            if self._said:
+                return self._said.popleft()
+            if self._frames and self._on_the_way < LATE_GROUPS:
+                self._on_the_way += 1
+                frames, self._frames = self._frames, {}
+                return pack(frames)
+            self._something.clear()
+            await self._something.wait()
+
+
+def pack(frames: Mapping[uuid.UUID, bytes]) -> bytes:
+    """One after another: the vehicle's UUID (16 bytes), the JPEG's length (4 bytes, big-endian), the JPEG."""
+    parts = ((vehicle.bytes, len(jpeg).to_bytes(_BYTES_OF_LENGTH, "big"), jpeg) for vehicle, jpeg in frames.items())
+    return b"".join(itertools.chain.from_iterable(parts))
+
+
+@dataclass(frozen=True, slots=True)
+class _Tile:
+    """A vehicle among those of a fleet's watcher, who is shown it and hears nothing of it."""
+
+    fleet: FleetWatcher
+    vehicle: uuid.UUID
+
+    def show(self, jpeg: bytes) -> None:
+        self.fleet.show(self.vehicle, jpeg)
+
+    def say(self, text: str) -> None:
+        pass
+
+
 class Live:
-    """Hands what the broker says of a vehicle to its watchers.
+    """Hands what the broker says of vehicles to those who watch them.
 
     Args:
         open_reader: Makes the reader, from what takes (topic, payload) and what takes its state, both on any thread.
@@ -115,31 +187,67 @@ class Live:
         self._open_reader = open_reader
         self._reader: Reader | None = None
         self._state = "disconnected"
-        self._watchers: dict[str, list[Watcher]] = {}
+        self._watchers: list[Watcher | FleetWatcher] = []
+        self._of_vehicle: dict[str, list[Watcher | _Tile]] = {}
 
     @property
     def watchers(self) -> int:
         """How many there are."""
-        return sum(map(len, self._watchers.values()))
+        return len(self._watchers)
 
     @contextlib.contextmanager
     def watch(self, vehicle: uuid.UUID) -> Iterator[Watcher]:
         """Watch it until the block ends."""
+        watcher = Watcher()
+        with self._present(watcher):
+            self._join(vehicle, watcher, _EVERYTHING)
+            try:
+                yield watcher
+            finally:
+                self._leave(vehicle, watcher, _EVERYTHING)
+
+    @contextlib.contextmanager
+    def watch_fleet(self) -> Iterator[FleetWatcher]:
+        """Watch many until the block ends; which, says `choose`."""
+        watcher = FleetWatcher()
+        with self._present(watcher):
+            try:
+                yield watcher
+            finally:
+                self.choose(watcher, ())
+
+    def choose(self, watcher: FleetWatcher, vehicles: Iterable[uuid.UUID]) -> None:
+        """It watches these, in place of those before."""
+        wanted = set(vehicles)
+        for vehicle in watcher.tiles.keys() - wanted:
+            self._leave(vehicle, watcher.tiles.pop(vehicle), _PICTURES)
+            watcher.forget(vehicle)
+        for vehicle in wanted - watcher.tiles.keys():
+            watcher.tiles[vehicle] = _Tile(watcher, vehicle)
+            self._join(vehicle, watcher.tiles[vehicle], _PICTURES)
+
+    @contextlib.contextmanager
+    def _present(self, watcher: Watcher | FleetWatcher) -> Iterator[None]:
         self._loop = asyncio.get_running_loop()
+        self._watchers.append(watcher)
+        watcher.say(_state_message(self._state))
+        try:
+            yield
+        finally:
+            self._watchers.remove(watcher)
+
+    def _join(self, vehicle: uuid.UUID, watcher: Watcher | _Tile, kinds: Iterable[str]) -> None:
         if self._reader is None:
             self._reader = self._open_reader(self._hear, self._note)
-        name, watcher = str(vehicle), Watcher()
-        topics = [f"{kind}/{name}" for kind in ("base64", "alert", "event")]
-        self._watchers.setdefault(name, []).append(watcher)
-        watcher.say(_state_message(self._state))
-        self._reader.want(topics)
-        try:
-            yield watcher
-        finally:
-            self._reader.leave(topics)
-            self._watchers[name].remove(watcher)
-            if not self._watchers[name]:
-                del self._watchers[name]
+        self._of_vehicle.setdefault(str(vehicle), []).append(watcher)
+        self._reader.want(_topics(vehicle, kinds))
+
+    def _leave(self, vehicle: uuid.UUID, watcher: Watcher | _Tile, kinds: Iterable[str]) -> None:
+        if self._reader is not None:
+            self._reader.leave(_topics(vehicle, kinds))
+        self._of_vehicle[str(vehicle)].remove(watcher)
+        if not self._of_vehicle[str(vehicle)]:
+            del self._of_vehicle[str(vehicle)]
 
     def _hear(self, topic: str, payload: bytes) -> None:
         self._on_loop(self._hand_on, topic, payload)
@@ -160,7 +268,7 @@ class Live:
                 check_event(text)
         except ValueError:  # on a broker where anybody may say anything
             return
-        for watcher in self._watchers.get(name, ()):
+        for watcher in self._of_vehicle.get(name, ()):
             if kind == "base64":
                 watcher.show(jpeg)
             else:
@@ -170,9 +278,8 @@ class Live:
         if state == self._state:
             return
         self._state = state
-        for watchers in self._watchers.values():
-            for watcher in watchers:
-                watcher.say(_state_message(state))
+        for watcher in self._watchers:
+            watcher.say(_state_message(state))
 
 
 def check_event(text: str) -> None:
@@ -190,6 +297,10 @@ def check_event(text: str) -> None:
         raise ValueError("no event")
     if not all(isinstance(worst, int | float) for worst in peak.values()):
         raise ValueError("no event")
+
+
+def _topics(vehicle: uuid.UUID, kinds: Iterable[str]) -> list[str]:
+    return [f"{kind}/{vehicle}" for kind in kinds]
 
 
 def _state_message(state: str) -> str:

@@ -1,18 +1,21 @@
-"""`WS /v1/live/{uuid}`: a vehicle's frames and events as they come."""
+"""`WS /v1/live/{uuid}`: a vehicle's frames and events as they come; `WS /v1/live`: the pictures of many."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import uuid
+from collections.abc import AsyncIterator, Coroutine
 from typing import Any
 
 from fastapi import APIRouter, WebSocket
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from models.errors import one_line
 from models.types import Face
 from serve_app.api.streams import GatewayView
-from serve_app.live import Live, Watcher
+from serve_app.live import FleetWatcher, Live, Watcher
 from serve_app.observed import Seen
 
 _log = logging.getLogger(__name__)
@@ -20,13 +23,26 @@ _log = logging.getLogger(__name__)
 MOST_WATCHERS = 500
 MOST_OBSERVERS = 50
 """Of them, those who see what the models saw: each is a call to the Gateway some ten times a second."""
+MOST_TILES = 500
 PACE_S = 0.1
+FLEET_PACE_S = 0.1
+"""Between groups: what comes meanwhile goes with the next."""
+INVALID = 1007  # RFC 6455, 7.4.1
+MOST_REASON_BYTES = 123  # RFC 6455, 5.5
 TRY_AGAIN_LATER = 1013  # of IANA's registry of close codes
 AGAIN_S = 1.0
 
 
+class Choice(BaseModel):
+    """What a fleet's page asks for."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    watch: list[uuid.UUID] = Field(max_length=MOST_TILES)
+
+
 def live_routes(live: Live, gateway: GatewayView) -> APIRouter:
-    """`/v1/live/{uuid}`."""
+    """`/v1/live/{uuid}` and `/v1/live`."""
     router = APIRouter()
     observers: set[Watcher] = set()
 
@@ -45,27 +61,70 @@ def live_routes(live: Live, gateway: GatewayView) -> APIRouter:
             await socket.close(TRY_AGAIN_LATER)
             return
         with live.watch(vehicle) as watcher:
-            tasks = [asyncio.create_task(_send(socket, watcher), name=f"live {vehicle}")]
+            work = [_send(socket, watcher)]
             if observations and len(observers) < MOST_OBSERVERS:
                 observers.add(watcher)
-                tasks.append(asyncio.create_task(_observe(gateway, vehicle, watcher), name=f"observe {vehicle}"))
+                work.append(_observe(gateway, vehicle, watcher))
             try:
-                while (await socket.receive())["type"] != "websocket.disconnect":
-                    watcher.came()
+                async with _beside(*work):
+                    while (await socket.receive())["type"] != "websocket.disconnect":
+                        watcher.came()
             finally:
                 observers.discard(watcher)
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
+
+    @router.websocket("/v1/live")
+    async def watch_fleet(socket: WebSocket) -> None:
+        """The pictures of many vehicles: `{"watch": [uuid, ...]}` says which, in place of those before.
+
+        Binary messages are groups of frames, the latest of each vehicle that has a new one: UUID (16 bytes), length
+        (4 bytes, big-endian), JPEG, and again. Text is `{"broker": state}`. After each group that it has shown the page
+        sends any other message; without it no more than two come.
+        """
+        await socket.accept()
+        if live.watchers >= MOST_WATCHERS:
+            await socket.close(TRY_AGAIN_LATER)
+            return
+        with live.watch_fleet() as watcher:
+            async with _beside(_send(socket, watcher, FLEET_PACE_S)):
+                refusal = await _hear(socket, live, watcher)
+        if refusal:
+            await socket.close(INVALID, refusal.encode()[:MOST_REASON_BYTES].decode(errors="ignore"))
 
     return router
 
 
-async def _send(socket: WebSocket, watcher: Watcher) -> None:
+@contextlib.asynccontextmanager
+async def _beside(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """It goes on until the block ends; that it fails, since the page has gone, is of no interest."""
+    tasks = [asyncio.create_task(one, name="live") for one in work]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _hear(socket: WebSocket, live: Live, watcher: FleetWatcher) -> str:
+    """What the page says, until it goes; what is wrong with it, if anything."""
+    while (message := await socket.receive())["type"] != "websocket.disconnect":
+        text = message.get("text") or ""
+        if not text.startswith("{"):
+            watcher.came()
+            continue
+        try:
+            live.choose(watcher, Choice.model_validate_json(text).watch)
+        except ValidationError as error:
+            return str(error.errors()[0]["msg"])
+    return ""
+
+
+async def _send(socket: WebSocket, watcher: Watcher | FleetWatcher, pace_s: float = 0.0) -> None:
     while True:
         item = await watcher.next()
         if isinstance(item, bytes):
             await socket.send_bytes(item)
+            await asyncio.sleep(pace_s)
         else:
             await socket.send_text(item)
 

@@ -1,42 +1,82 @@
-// What a vehicle shows now, over `WS /v1/live/{uuid}`: pictures onto a canvas, messages to whoever asked for them.
+// What vehicles show now: one over `WS /v1/live/{uuid}`, with everything that is said of it, or many over `WS /v1/live`.
 import { useEffect, useRef, useState } from "./lib.js";
 
 const FIRST_RETRY_MS = 500;
 const LONGEST_RETRY_MS = 5000;
 const KEPT_MS = 3000; // a picture older than this is no live one
+const TELL_MS = 500;
+const TILE = { desiredWidth: 320, desiredHeight: 240 }; // at least
+const UUID_BYTES = 16;
+const HEAD_BYTES = UUID_BYTES + 4; // and the JPEG's length
 
-export class LiveSocket {
-  // `said` takes each JSON message, `shown` the number of each frame that was drawn, `state` one of
-  // connecting, waiting (no frame yet), live, still (no frame for a while), broker away, not allowed (by the broker), reconnecting.
-  constructor(vehicle, canvas, { observations = false, said = () => {}, shown = () => {}, state = () => {} }) {
-    Object.assign(this, { vehicle, canvas, observations, said, shown, state });
-    this.retry = FIRST_RETRY_MS;
+// A canvas, and how it is with its picture; `state` takes one of connecting, waiting (no frame yet), live, still (no frame
+// for a while), broker away, not allowed (by the broker), reconnecting.
+class Picture {
+  constructor(canvas, state) {
+    Object.assign(this, { canvas, state });
     this.now = "";
+    this.reset();
+  }
+
+  reset() {
+    this.number = 0; // of the message whose frame it shows
+    this.drawnAt = -Infinity;
+  }
+
+  draw(bitmap, number) {
+    const { canvas } = this;
+    const width = bitmap.displayWidth ?? bitmap.width;
+    const height = bitmap.displayHeight ?? bitmap.height;
+    this.number = number;
+    if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
+    canvas.getContext("2d").drawImage(bitmap, 0, 0);
+    this.drawnAt = performance.now();
+  }
+
+  tell({ connected, failed, broker }) {
+    let state = "live";
+    if (!connected) state = failed ? "reconnecting" : "connecting";
+    else if (broker) state = broker.startsWith("refused") ? "not allowed" : "broker away";
+    else if (this.drawnAt === -Infinity) state = "waiting";
+    else if (performance.now() - this.drawnAt > KEPT_MS) state = "still";
+    if (state !== this.now) {
+      this.now = state;
+      this.state(state);
+    }
+  }
+}
+
+// A WebSocket that comes back. Those who extend it have `pictures()`, and take what comes: `hear(message)`, `frames(data, number, socket)`.
+class Connection {
+  constructor(path) {
+    this.path = path;
+    this.retry = FIRST_RETRY_MS;
     this.connected = false; // to the service
     this.failed = false; // to connect, or to stay so
     this.broker = ""; // what is wrong with the service's own connection to it
-    this.drawnAt = -Infinity;
-    this.open();
-    this.watch = setInterval(() => this.tell(), 500);
+    this.watch = setInterval(() => this.tell(), TELL_MS);
   }
 
   open() {
     const scheme = location.protocol === "https:" ? "wss" : "ws";
-    const query = this.observations ? "?observations=1" : "";
-    const socket = new WebSocket(`${scheme}://${location.host}/v1/live/${this.vehicle}${query}`);
+    const socket = new WebSocket(`${scheme}://${location.host}${this.path}`);
     this.socket = socket;
-    this.number = this.drawn = 0;
-    socket.binaryType = "blob";
+    socket.binaryType = "arraybuffer";
     socket.onopen = () => {
       this.retry = FIRST_RETRY_MS;
       this.connected = true;
       this.broker = "";
-      this.drawnAt = -Infinity;
+      let number = 0;
+      socket.onmessage = async ({ data }) => {
+        if (typeof data === "string") return this.hear(JSON.parse(data));
+        await this.frames(data, (number += 1), socket);
+        this.tell();
+        // Said for each message, so that none wait for this page: the next that comes is the latest.
+        if (socket.readyState === WebSocket.OPEN) socket.send("shown");
+      };
+      for (const picture of this.pictures()) picture.reset();
+      this.opened();
       this.tell();
-    };
-    socket.onmessage = ({ data }) => {
-      if (typeof data === "string") this.hear(JSON.parse(data));
-      else this.draw(data, (this.number += 1), socket);
     };
     socket.onclose = () => {
       this.connected = false;
@@ -48,47 +88,24 @@ export class LiveSocket {
     };
   }
 
+  opened() {}
+
   hear(message) {
-    if (message.id === undefined && message.broker) {
-      this.broker = message.broker === "connected" ? "" : message.broker;
-      this.tell();
-    }
-    this.said(message);
+    if (message.id !== undefined || !message.broker) return; // no word of the broker
+    this.broker = message.broker === "connected" ? "" : message.broker;
+    this.tell();
   }
 
-  async draw(blob, number, socket) {
-    try {
-      const picture = await createImageBitmap(blob);
-      if (this.closed || socket !== this.socket || number < this.drawn) return picture.close(); // a later one was faster
-      this.drawn = number;
-      const { canvas } = this;
-      if (canvas.width !== picture.width || canvas.height !== picture.height) {
-        canvas.width = picture.width;
-        canvas.height = picture.height;
-      }
-      canvas.getContext("2d").drawImage(picture, 0, 0);
-      picture.close();
-      this.drawnAt = performance.now();
-      this.tell();
-      this.shown(number);
-    } catch {
-      // A JPEG that does not decode: the service counts it, the next one comes.
-    } finally {
-      // Said for each frame, so that none wait for this page: the next that comes is the latest.
-      if (socket.readyState === WebSocket.OPEN) socket.send("shown");
-    }
+  // Whether it was drawn: not one that does not decode (the service counts it), nor one that a later one has overtaken.
+  draw(picture, bitmap, number, socket) {
+    const due = bitmap && !this.closed && socket === this.socket && number > picture.number;
+    if (due) picture.draw(bitmap, number);
+    bitmap?.close();
+    return due;
   }
 
   tell() {
-    let state = "live";
-    if (!this.connected) state = this.failed ? "reconnecting" : "connecting";
-    else if (this.broker) state = this.broker.startsWith("refused") ? "not allowed" : "broker away";
-    else if (this.drawnAt === -Infinity) state = "waiting";
-    else if (performance.now() - this.drawnAt > KEPT_MS) state = "still";
-    if (state !== this.now) {
-      this.now = state;
-      this.state(state);
-    }
+    for (const picture of this.pictures()) picture.tell(this);
   }
 
   close() {
@@ -97,6 +114,100 @@ export class LiveSocket {
     clearInterval(this.watch);
     this.socket.close();
   }
+}
+
+// One vehicle. `said` takes each JSON message, `shown` the number of each frame that was drawn.
+class VehicleConnection extends Connection {
+  constructor(vehicle, canvas, { observations = false, said = () => {}, shown = () => {}, state = () => {} }) {
+    super(`/v1/live/${vehicle}${observations ? "?observations=1" : ""}`);
+    Object.assign(this, { picture: new Picture(canvas, state), said, shown });
+    this.open();
+  }
+
+  pictures() {
+    return [this.picture];
+  }
+
+  hear(message) {
+    super.hear(message);
+    this.said(message);
+  }
+
+  async frames(jpeg, number, socket) {
+    const bitmap = await decode(jpeg);
+    if (this.draw(this.picture, bitmap, number, socket)) this.shown(number);
+  }
+}
+
+// As many vehicles as there are tiles to be seen.
+class FleetConnection extends Connection {
+  constructor() {
+    super("/v1/live");
+    this.tiles = new Map();
+    this.open();
+  }
+
+  pictures() {
+    return this.tiles.values();
+  }
+
+  opened() {
+    this.choose();
+  }
+
+  add(vehicle, picture) {
+    this.tiles.set(vehicle, picture);
+    picture.tell(this);
+    this.choose();
+  }
+
+  remove(vehicle, picture) {
+    if (this.tiles.get(vehicle) !== picture) return; // a later tile has taken its place
+    this.tiles.delete(vehicle);
+    this.choose();
+  }
+
+  // Once for all tiles that come and go at the same time.
+  choose() {
+    clearTimeout(this.choosing);
+    this.choosing = setTimeout(() => {
+      if (this.connected) this.socket.send(JSON.stringify({ watch: [...this.tiles.keys()] }));
+    });
+  }
+
+  async frames(group, number, socket) {
+    const decoding = [];
+    for (let at = 0; at < group.byteLength; ) {
+      const jpegAt = at + HEAD_BYTES;
+      const end = jpegAt + new DataView(group).getUint32(at + UUID_BYTES);
+      const picture = this.tiles.get(uuid(new Uint8Array(group, at, UUID_BYTES)));
+      if (picture) decoding.push(decodeForTile(new Uint8Array(group, jpegAt, end - jpegAt)).then((bitmap) => [picture, bitmap]));
+      at = end;
+    }
+    // All at once: the page is put together anew each time that something on it has changed.
+    for (const [picture, bitmap] of await Promise.all(decoding)) this.draw(picture, bitmap, number, socket);
+  }
+}
+
+// Nothing for a JPEG that does not decode.
+const decode = (jpeg) => createImageBitmap(new Blob([jpeg])).catch(() => null);
+
+// No bigger than a tile needs it, which is half the work; browsers do that for https and loopback only.
+async function decodeForTile(jpeg) {
+  if (!window.ImageDecoder) return decode(jpeg);
+  const decoder = new ImageDecoder({ type: "image/jpeg", data: jpeg, ...TILE });
+  try {
+    return (await decoder.decode()).image;
+  } catch {
+    return null;
+  } finally {
+    decoder.close();
+  }
+}
+
+function uuid(bytes) {
+  const hex = Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+  return hex.replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-");
 }
 
 export const LIVE_TEXT = {
@@ -109,39 +220,65 @@ export const LIVE_TEXT = {
   reconnecting: "reconnecting",
 };
 
-// A canvas that is live while it can be seen.
+// Begins with the canvas whenever it comes into sight, and does what that returned when it goes.
+function useInSight(canvas, vehicle, begin) {
+  useEffect(() => {
+    let end = null;
+    let seen = false;
+    const follow = (wanted) => {
+      if (wanted) return (end ??= begin(canvas.current));
+      end?.();
+      end = null;
+    };
+    const look = () => follow(seen && !document.hidden);
+    const watch = new IntersectionObserver((entries) => {
+      seen = entries.at(-1).isIntersecting;
+      look();
+    });
+    watch.observe(canvas.current);
+    document.addEventListener("visibilitychange", look);
+    return () => {
+      watch.disconnect();
+      document.removeEventListener("visibilitychange", look);
+      follow(false);
+    };
+  }, [vehicle]);
+}
+
+// A canvas of one vehicle's page.
 export function useLive(vehicle, options = {}) {
   const canvas = useRef(null);
   const handlers = useRef(options);
   handlers.current = options;
   const [state, setState] = useState("connecting");
-  useEffect(() => {
-    let socket = null;
-    const begin = () => {
-      socket ??= new LiveSocket(vehicle, canvas.current, {
-        observations: options.observations,
-        said: (message) => handlers.current.said?.(message),
-        shown: (number) => handlers.current.shown?.(number),
-        state: setState,
-      });
-    };
-    const end = () => {
-      socket?.close();
-      socket = null;
-    };
-    let seen = false;
-    const follow = () => (seen && !document.hidden ? begin() : end());
-    const watch = new IntersectionObserver((entries) => {
-      seen = entries.at(-1).isIntersecting;
-      follow();
+  useInSight(canvas, vehicle, (element) => {
+    const connection = new VehicleConnection(vehicle, element, {
+      observations: options.observations,
+      said: (message) => handlers.current.said?.(message),
+      shown: (number) => handlers.current.shown?.(number),
+      state: setState,
     });
-    watch.observe(canvas.current);
-    document.addEventListener("visibilitychange", follow);
+    return () => connection.close();
+  });
+  return { canvas, state };
+}
+
+let fleet = null;
+
+// A canvas among many, which share a connection.
+export function useTile(vehicle) {
+  const canvas = useRef(null);
+  const [state, setState] = useState("connecting");
+  useInSight(canvas, vehicle, (element) => {
+    fleet ??= new FleetConnection();
+    const picture = new Picture(element, setState);
+    fleet.add(vehicle, picture);
     return () => {
-      watch.disconnect();
-      document.removeEventListener("visibilitychange", follow);
-      end();
+      fleet.remove(vehicle, picture);
+      if (fleet.tiles.size) return;
+      fleet.close();
+      fleet = null;
     };
-  }, [vehicle]);
+  });
   return { canvas, state };
 }

@@ -2,7 +2,7 @@
 import { html, useEffect, useRef, useState } from "./lib.js";
 import { useAnswer } from "./api.js";
 import { SEVERITIES, ago, kindName, number, short } from "./format.js";
-import { LIVE_TEXT, useLive } from "./live.js";
+import { LIVE_TEXT, useTile } from "./live.js";
 import { Empty, Severity, Shown, useNow } from "./parts.js";
 
 const LOOK_MS = 2000;
@@ -34,7 +34,7 @@ export function useRates(streams) {
 export const lost = (stream) => Object.values(stream.dropped).reduce((sum, count) => sum + count, 0);
 
 function Tile({ stream, fps, now }) {
-  const { canvas, state } = useLive(stream.vehicle);
+  const { canvas, state } = useTile(stream.vehicle);
   const severity = isBlind(stream) ? "critical" : (SEVERITIES[worst(stream)] ?? "calm");
   return html`
     <li>

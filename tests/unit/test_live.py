@@ -9,7 +9,7 @@ import zlib
 from base64 import b64encode
 
 from actors.records import event_message
-from serve_app.live import LATE_FRAMES, SAID, SENT, Watcher
+from serve_app.live import LATE_FRAMES, LATE_GROUPS, SAID, SENT, FleetWatcher, Watcher, pack
 from tests.builders import make_event, trip
 from tests.fakes.live import FakeReader
 
@@ -19,12 +19,12 @@ CONNECTED = json.dumps({"broker": "connected"})
 DISCONNECTED = json.dumps({"broker": "disconnected"})
 
 
-async def soon(watcher: Watcher) -> bytes | str:
+async def soon(watcher: Watcher | FleetWatcher) -> bytes | str:
     """What is next, which must be there."""
     return await asyncio.wait_for(watcher.next(), 1)
 
 
-async def nothing(watcher: Watcher) -> bool:
+async def nothing(watcher: Watcher | FleetWatcher) -> bool:
     """Whether nothing is to be sent."""
     try:
         await asyncio.wait_for(watcher.next(), 0.02)
@@ -176,5 +176,72 @@ def test_frames_of_long_ago_are_not_known_again() -> None:
         watcher.observe(zlib.crc32(b"0"), {})
         watcher.observe(zlib.crc32(b"1"), {})
         assert [one["frame"] for one in json.loads(await soon(watcher))["observations"]] == [None, 2]
+
+    asyncio.run(story())
+
+
+def test_a_group_is_one_frame_after_another() -> None:
+    frames = {ONE: b"jpeg", OTHER: b"other"}
+    assert pack(frames) == ONE.bytes + b"\0\0\0\4jpeg" + OTHER.bytes + b"\0\0\0\5other"
+
+
+def test_a_fleets_watcher_gets_the_latest_of_those_it_chose_together() -> None:
+    async def story() -> None:
+        reader = FakeReader()
+        live = reader.live()
+        with live.watch_fleet() as fleet:
+            assert await soon(fleet) == DISCONNECTED
+            live.choose(fleet, [ONE, OTHER, ONE])
+            assert set(reader.wanted.elements()) == {f"base64/{ONE}", f"base64/{OTHER}"}
+            reader.note("connected")
+            assert await soon(fleet) == CONNECTED
+            for jpeg in (b"old", b"new"):
+                reader.hear(f"base64/{ONE}", b64encode(jpeg))
+            reader.hear(f"base64/{OTHER}", b64encode(b"other"))
+            await asyncio.sleep(0)
+            assert await soon(fleet) == pack({ONE: b"new", OTHER: b"other"})
+            reader.hear(f"base64/{ONE}", b64encode(b"not wanted any more"))
+            await asyncio.sleep(0)
+            live.choose(fleet, [OTHER])
+            reader.hear(f"base64/{ONE}", b64encode(b"nor this"))
+            assert set(reader.wanted) == {f"base64/{OTHER}"}
+            assert await nothing(fleet)
+        assert (reader.wanted, live.watchers) == ({}, 0)
+
+    asyncio.run(story())
+
+
+def test_a_fleets_watcher_hears_nothing_of_what_others_watch_in_full() -> None:
+    async def story() -> None:
+        reader = FakeReader()
+        live = reader.live()
+        with live.watch(ONE) as one, live.watch_fleet() as fleet:
+            live.choose(fleet, [ONE])
+            for watcher in (one, fleet):
+                assert await soon(watcher) == DISCONNECTED
+            reader.hear(f"alert/{ONE}", b"sleeping")
+            assert await soon(one) == '{"alert": "sleeping"}'
+            assert await nothing(fleet)
+            live.choose(fleet, [])
+            assert reader.wanted[f"base64/{ONE}"] == 1
+            reader.hear(f"base64/{ONE}", b64encode(b"jpeg"))
+            assert await soon(one) == b"jpeg"
+            assert await nothing(fleet)
+
+    asyncio.run(story())
+
+
+def test_a_fleets_watcher_has_no_more_than_a_few_groups_on_the_way() -> None:
+    async def story() -> None:
+        fleet = FleetWatcher()
+        for number in range(LATE_GROUPS):
+            fleet.show(ONE, b"%d" % number)
+            assert await soon(fleet) == pack({ONE: b"%d" % number})
+        fleet.show(ONE, b"late")
+        assert await nothing(fleet)
+        fleet.say("said all the same")
+        assert await soon(fleet) == "said all the same"
+        fleet.came()
+        assert await soon(fleet) == pack({ONE: b"late"})
 
     asyncio.run(story())

@@ -1,4 +1,4 @@
-"""`/v1/live/{uuid}` over a fake broker."""
+"""`/v1/live/{uuid}` and `/v1/live` over a fake broker."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from fastapi import FastAPI
 from actors.records import event_message
 from serve_app.api import live as live_module
 from serve_app.api import make_api
+from serve_app.api.live import INVALID, MOST_REASON_BYTES, MOST_TILES
+from serve_app.live import LATE_GROUPS, pack
 from serve_app.observed import Seen
 from serve_app.stores import Readers
 from tests.builders import make_event, observation, trip
@@ -34,10 +36,10 @@ def api(reader: FakeReader, gateway: FakeGateway | None = None) -> FastAPI:
 
 
 class Socket:
-    """A WebSocket as a server would hand it to the application."""
+    """A WebSocket as a server would hand it to the application; of the fleet, without a vehicle."""
 
     def __init__(self, app: FastAPI, vehicle: object = VEHICLE, query: bytes = b"") -> None:
-        path = f"/v1/live/{vehicle}"
+        path = f"/v1/live/{vehicle}" if vehicle else "/v1/live"
         self._scope = {
             "type": "websocket",
             "path": path,
@@ -180,5 +182,48 @@ def test_there_is_a_limit_to_those_who_see_what_was_seen(monkeypatch: pytest.Mon
             assert len((await first.said())["observations"]) == 1
             reader.hear(f"base64/{VEHICLE}", b64encode(b"jpeg"))
             assert (await second.message())["bytes"] == b"jpeg"
+
+    asyncio.run(story())
+
+
+def test_a_fleets_page_gets_groups_of_those_it_chose() -> None:
+    async def story() -> None:
+        reader = FakeReader()
+        async with Socket(api(reader), vehicle=None) as socket:
+            assert (await socket.message())["type"] == "websocket.accept"
+            assert await socket.said() == {"broker": "disconnected"}
+            for _ in range(2 * LATE_GROUPS):
+                await socket.send(text=json.dumps({"watch": [str(VEHICLE)]}))
+                await until(lambda: f"base64/{VEHICLE}" in reader.wanted)
+                reader.hear(f"base64/{VEHICLE}", b64encode(b"jpeg"))
+                assert (await socket.message())["bytes"] == pack({VEHICLE: b"jpeg"})
+                await socket.send(text="shown")
+        await until(lambda: not reader.wanted)
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{",
+        "{}",
+        f'{{"watch": ["{"é" * 200}"]}}',
+        '{"watch": 1}',
+        '{"watch": ["everybody"]}',
+        json.dumps({"watch": [str(VEHICLE)] * (MOST_TILES + 1)}),
+    ],
+)
+def test_a_fleets_page_that_asks_for_nonsense_is_told_so(text: str) -> None:
+    async def story() -> None:
+        reader = FakeReader()
+        async with Socket(api(reader), vehicle=None) as socket:
+            await socket.message()
+            await socket.said()
+            await socket.send(text=text)
+            end = await socket.message()
+            assert (end["type"], end["code"]) == ("websocket.close", INVALID)
+            assert 0 < len(end["reason"].encode()) <= MOST_REASON_BYTES
+            assert reader.wanted == {}
 
     asyncio.run(story())
