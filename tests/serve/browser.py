@@ -5,19 +5,32 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import subprocess
+import tempfile
+import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import psutil
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
 from tests.serve.service import Service
+from tests.waiting import eventually
 
 WIDE, PHONE = (1280, 900), (390, 844)
 WAIT_MS = 20_000
 SERIOUS = {"serious", "critical"}
+TILES_PX = (1600, 90)
+"""Of a window in which all of them can be seen: its width, and its height for each."""
+COUNT_SHOWN = (
+    "window.shown = 0; const draw = CanvasRenderingContext2D.prototype.drawImage;"
+    "CanvasRenderingContext2D.prototype.drawImage = "
+    "function (...what) { window.shown += 1; return draw.apply(this, what); };"
+)
 SCREENSHOTS = "SCREENSHOTS"
 """Environment variable: a folder that keeps them."""
 
@@ -32,10 +45,39 @@ def chromium() -> Iterator[Browser]:
         if os.environ.get("CI") == "true":
             pytest.fail(told)
         pytest.skip(told)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield browser
-        browser.close()
+    with tempfile.TemporaryDirectory(prefix="dms-chromium-", ignore_cleanup_errors=True) as profile:
+        words = ["--headless=new", "--no-sandbox", "--no-first-run", "--remote-debugging-port=0", "about:blank"]
+        # Playwright would start it in a session of its own, and Linux share the cores between sessions (docs/adr/0025).
+        process = subprocess.Popen([path, *words, f"--user-data-dir={profile}"], stderr=subprocess.DEVNULL)
+        try:
+            said = Path(profile, "DevToolsActivePort")
+            assert eventually(lambda: said.exists() and said.read_text().count("\n")), "Chromium does not come up"
+            port = said.read_text().split("\n")[0]
+            with sync_playwright() as playwright:
+                browser = playwright.chromium.connect_over_cdp(f"http://127.0.0.1:{port}")
+                yield browser
+                browser.close()
+        finally:
+            process.terminate()
+            process.wait(20)
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a page takes, and does, meanwhile.
+
+    Args:
+        shown: Frames drawn, a second.
+        cores: Of the browser's processes, all of them.
+        memory_mb: Theirs alone.
+    """
+
+    shown: float
+    cores: float
+    memory_mb: float
+
+    def __str__(self) -> str:
+        return f"{self.shown:.0f} shown, {100 * self.cores:.0f} % of a core and {self.memory_mb:.0f} MB in the browser"
 
 
 class Console:
@@ -88,6 +130,22 @@ class Console:
         )
         return found
 
+    def see_all(self, tiles: int) -> None:
+        """Make the window so big that all tiles are in sight, and count what is drawn from the next page on."""
+        self.page.set_viewport_size({"width": TILES_PX[0], "height": TILES_PX[1] * tiles})
+        self.page.add_init_script(COUNT_SHOWN)
+
+    def cost(self, seconds: float) -> Cost:
+        """Of so many seconds; after `see_all`."""
+        shown, cpu_s, began_s = self.page.evaluate("shown"), _cpu_s(), time.monotonic()
+        time.sleep(seconds)
+        took_s = time.monotonic() - began_s
+        return Cost(
+            shown=(self.page.evaluate("shown") - shown) / took_s,
+            cores=(_cpu_s() - cpu_s) / took_s,
+            memory_mb=sum(one.memory_full_info().uss for one in _browsers()) / 1e6,
+        )
+
     def faults(self) -> list[str]:
         """Serious findings of axe-core."""
         found = Axe().run(self.page).response["violations"]
@@ -133,3 +191,11 @@ def console(browser: Browser, service: Service, folder: Path) -> Iterator[Consol
         yield Console(context.new_page(), service, Path(kept) if kept else folder)
     finally:
         context.close()
+
+
+def _browsers() -> list[psutil.Process]:
+    return [one for one in psutil.Process().children(recursive=True) if "chrom" in one.name()]
+
+
+def _cpu_s() -> float:
+    return float(sum(one.cpu_times().user + one.cpu_times().system for one in _browsers()))

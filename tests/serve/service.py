@@ -200,6 +200,42 @@ class Devices:
                 self.heard[message.topic].append(bytes(message.payload))
 
 
+class Fleet:
+    """Vehicles that drive until the block ends, and send their frames again and again.
+
+    Args:
+        devices: Sends them.
+        streams: The frames of each vehicle.
+        fps: Of each vehicle.
+    """
+
+    def __init__(self, devices: Devices, streams: Mapping[uuid.UUID, Sequence[bytes]], fps: float) -> None:
+        self._devices = devices
+        self._streams = streams
+        self._fps = fps
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._send, name="fleet")
+
+    def __enter__(self) -> Self:
+        for vehicle in self._streams:
+            self._devices.open(vehicle)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+        for vehicle in self._streams:
+            self._devices.close(vehicle)
+
+    def _send(self) -> None:
+        began_s, number = time.monotonic(), 0
+        while not self._ended.wait(max(0.0, began_s + number / self._fps - time.monotonic())):
+            for vehicle, frames in self._streams.items():
+                self._devices.send(f"stream/{vehicle}", frames[number % len(frames)])
+            number += 1
+
+
 def sha256(jpeg: bytes) -> str:
     """In hexadecimal."""
     return hashlib.sha256(jpeg).hexdigest()

@@ -1,21 +1,16 @@
-"""The console in a real Chromium: a fleet that drives, what it leaves, a broker that goes and comes back."""
+"""The console in a real Chromium: a fleet that drives, and what it leaves."""
 
 from __future__ import annotations
 
 import datetime as dt
-import operator
-import threading
-import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Self
 
 import pytest
 from playwright.sync_api import Browser, expect
 
-from benchmarks.stub import DRINK
 from models.types import Trip
 from serve_app import synthetic
 from serve_app.adapters.sql import metrics_store
@@ -23,44 +18,12 @@ from tests import servers
 from tests.builders import make_event
 from tests.contract.databases import make_trip_record
 from tests.serve.browser import Console, chromium, console
-from tests.serve.service import Devices, Service, blank, running
+from tests.serve.service import Devices, Fleet, Service, blank
 from tests.waiting import eventually
 
 FPS = 5.0
 """Little enough for two cores to see everything at once, with a browser beside."""
 NOTHING = "\N{EN DASH}"
-TOKEN = "let-me-see-the-fleet"
-TILES = 8
-
-
-class Fleet:
-    """Vehicles that send without end, each from a place of its own in the frames."""
-
-    def __init__(self, devices: Devices, streams: dict[uuid.UUID, list[bytes]], fps: float) -> None:
-        self._devices = devices
-        self._streams = streams
-        self._fps = fps
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._send, name="fleet")
-
-    def __enter__(self) -> Self:
-        for vehicle in self._streams:
-            self._devices.open(vehicle)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ended.set()
-        self._thread.join()
-        for vehicle in self._streams:
-            self._devices.close(vehicle)
-
-    def _send(self) -> None:
-        began_s, number = time.monotonic(), 0
-        while not self._ended.wait(max(0.0, began_s + number / self._fps - time.monotonic())):
-            for vehicle, frames in self._streams.items():
-                self._devices.send(f"stream/{vehicle}", frames[number % len(frames)])
-            number += 1
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +49,7 @@ def driven(
     folder = tmp_path_factory.mktemp("live")
     with (
         Devices(service.mqtt_port) as devices,
-        Fleet(devices, {vehicle: driver[:: round(synthetic.FPS / FPS)], other: blank(20)}, FPS),
+        Fleet(devices, {other: blank(20), vehicle: driver[:: round(synthetic.FPS / FPS)]}, FPS),
         console(browser, service, folder) as page,
     ):
         page.go("/")
@@ -105,6 +68,11 @@ def driven(
         happened = page.page.locator(".said li").filter(has_text="sleep")
         expect(happened.first).to_be_visible(timeout=60_000)
         page.look("vehicle")
+        page.go("/")
+        # It opened after the other, and comes before it while its driver sleeps: again in every turn of the clip.
+        expect(tiles.first).to_contain_text("sleep", timeout=60_000)
+        expect(tiles.first).to_have_attribute("data-vehicle", str(vehicle))
+        page.go(f"/vehicles/{vehicle}")
 
         page.page.get_by_role("button", name="Close the trip…").click()
         page.page.get_by_role("button", name="Close the trip", exact=True).click()
@@ -204,88 +172,3 @@ def test_health_empty_and_missing_pages(page: Console) -> None:
     page.look("health")
     page.go("/nothing")
     expect(page.page.get_by_text("There is no such page.")).to_be_visible()
-
-
-@pytest.fixture(scope="module")
-def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Service, servers.Server]]:
-    """A service with a token, a broker of its own that may go, and a Detector that sees at once."""
-    with servers.mosquitto() as broker:
-        settings = {
-            "MQTT_BROKER_URL": "127.0.0.1",
-            "MQTT_BROKER_PORT": str(broker.port),
-            "API_TOKEN": TOKEN,
-            "STREAM_IDLE_TIMEOUT_S": "300",
-        }
-        folder = tmp_path_factory.mktemp("guarded")
-        config = folder / "serve_config.yaml"
-        config.write_text(
-            (Path("serve_config.yaml")).read_text().replace("serve_app.app:build", "benchmarks.stub:build")
-        )
-        with running(folder, config=config, **settings) as service:
-            yield service, broker
-
-
-def logged_in(page: Console) -> None:
-    page.go()
-    page.page.get_by_label("API_TOKEN").fill("a guess")
-    page.page.get_by_role("button", name="Log in").click()
-    expect(page.page.get_by_role("alert")).to_have_text("That is not the token.")
-    page.page.get_by_label("API_TOKEN").fill(TOKEN)
-    page.page.get_by_role("button", name="Log in").click()
-    expect(page.page.locator("h1")).to_have_text("Fleet")
-    page.forgive(401)
-
-
-def test_behind_a_token_and_while_the_broker_is_away(
-    browser: Browser, guarded: tuple[Service, servers.Server], tmp_path: Path
-) -> None:
-    service, broker = guarded
-    vehicle = uuid.uuid4()
-    with console(browser, service, tmp_path) as page:
-        logged_in(page)
-        expect(page.page.get_by_text("No vehicle has a stream open.")).to_be_visible()
-        page.look("empty")
-        with Devices(service.mqtt_port) as devices, Fleet(devices, {vehicle: blank(20)}, FPS):
-            page.go(f"/vehicles/{vehicle}")
-            expect(page.page.locator(".veil")).to_have_count(0)
-            broker.stop()
-            expect(page.page.locator(".veil")).to_have_text("the service has lost its broker")
-            expect(page.page.locator(".banner")).to_contain_text("Frames cannot be taken now.")
-            page.look("no-broker")
-            broker.start()
-            expect(page.page.locator(".banner")).to_have_count(0, timeout=30_000)
-            expect(page.page.locator(".veil")).to_have_count(0, timeout=30_000)
-            before = page.pixels("canvas")
-            assert eventually(lambda: page.pixels("canvas") != before), "the picture moves again"
-        page.forgive(503)
-        page.go("/health")
-        expect(page.page.get_by_text("Frames are taken.")).to_be_visible()
-        assert page.complaints == []
-
-
-def test_a_wall_of_tiles_moves_with_who_needs_someone_first(
-    browser: Browser, guarded: tuple[Service, servers.Server], tmp_path: Path
-) -> None:
-    """Fifty tiles, and what they cost: `benchmarks.console`."""
-    service, _ = guarded
-    # Not all in step, as no fleet is: each vehicle begins somewhere else in the pictures.
-    pictures = blank(10)
-    fleet = {uuid.uuid4(): pictures[i % 10 :] + pictures[: i % 10] for i in range(TILES)}
-    drinker = list(fleet)[-1]
-    fleet[drinker] = [picture + DRINK for picture in pictures]
-    with console(browser, service, tmp_path) as page, Devices(service.mqtt_port) as devices:
-        logged_in(page)
-        with Fleet(devices, fleet, FPS):
-            expect(page.page.locator(".tile")).to_have_count(TILES, timeout=60_000)
-            first = page.page.locator(".tile").first
-            expect(first).to_contain_text("drinking", timeout=60_000)
-            assert first.get_attribute("data-vehicle") == str(drinker)
-            page.page.set_viewport_size({"width": 1280, "height": 1800})  # all of them can be seen
-            assert eventually(lambda: all(page.pictures()), 60, every_s=1.0), "every tile has had a picture"
-            before = page.pictures()
-            assert eventually(lambda: all(map(operator.ne, before, page.pictures())), 60, every_s=1.0), (
-                "each of them moves"
-            )
-            page.page.set_viewport_size({"width": 1280, "height": 900})
-            page.look("wall")
-        assert page.complaints == []

@@ -19,11 +19,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import expect
 
 from serve_app.api.guard import COOKIE
 from serve_app.synthetic import FPS, Clip
 from tests import servers
-from tests.serve.service import Devices, Service, running
+from tests.serve.browser import Console, chromium, console
+from tests.serve.service import Devices, Fleet, Service, blank, running
 from tests.waiting import eventually
 
 TOKEN = "T0ken:of/the?API&%41=+~"
@@ -129,6 +131,30 @@ def test_the_guard_holds_behind_serves_proxy(world: World) -> None:
     assert world.call("GET", live, {**upgrade, "Cookie": cookie})[0] not in {401, 421}, "it is let through"
 
 
+def test_the_console_behind_the_token_and_while_the_broker_is_away(world: World, tmp_path: Path) -> None:
+    vehicle = uuid.uuid4()
+    with chromium() as browser, console(browser, world.service, tmp_path) as page:
+        _log_in(page)
+        expect(page.page.get_by_text("No vehicle has a stream open.")).to_be_visible()
+        page.look("empty")
+        with Devices(world.broker.port) as devices, Fleet(devices, {vehicle: blank(20)}, 5):
+            page.go(f"/vehicles/{vehicle}")
+            expect(page.page.locator(".veil")).to_have_count(0)
+            world.broker.stop()
+            expect(page.page.locator(".veil")).to_have_text("the service has lost its broker")
+            expect(page.page.locator(".banner")).to_contain_text("Frames cannot be taken now.")
+            page.look("no-broker")
+            world.broker.start()
+            expect(page.page.locator(".banner")).to_have_count(0, timeout=30_000)
+            expect(page.page.locator(".veil")).to_have_count(0, timeout=30_000)
+            before = page.pixels("canvas")
+            assert eventually(lambda: page.pixels("canvas") != before), "the picture moves again"
+        page.forgive(503)
+        page.go("/health")
+        expect(page.page.get_by_text("Frames are taken.")).to_be_visible()
+        assert page.complaints == []
+
+
 def test_no_secret_is_written_or_shown(world: World, clip: Clip, driver: list[bytes]) -> None:
     closed = next(interval for interval in clip.truth if interval.what == "eyes closed")
     vehicle = uuid.uuid4()
@@ -177,6 +203,17 @@ def test_no_secret_is_written_or_shown(world: World, clip: Clip, driver: list[by
         if form in content
     ]
     assert leaks == []
+
+
+def _log_in(page: Console) -> None:
+    page.go()
+    page.page.get_by_label("API_TOKEN").fill("a guess")
+    page.page.get_by_role("button", name="Log in").click()
+    expect(page.page.get_by_role("alert")).to_have_text("That is not the token.")
+    page.page.get_by_label("API_TOKEN").fill(TOKEN)
+    page.page.get_by_role("button", name="Log in").click()
+    expect(page.page.locator("h1")).to_have_text("Fleet")
+    page.forgive(401)
 
 
 def _forms(secret: str) -> set[bytes]:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import random
-import sqlite3
 import subprocess
 import sys
 import time
@@ -24,8 +22,7 @@ from serve_app.intake import LOG_INTERVAL_S
 from serve_app.ready_processes import READY
 from serve_app.synthetic import FPS, Clip
 from tests import servers
-from tests.serve.rows import check_condition, stored
-from tests.serve.service import PROJECT, Devices, Service, blank, running, sha256
+from tests.serve.service import PROJECT, Devices, Service, blank, sha256
 from tests.waiting import eventually
 
 FRAMES_PER_S = 15
@@ -222,35 +219,6 @@ def test_nothing_listens_beyond_loopback(service: Service) -> None:
         if connection.status == psutil.CONN_LISTEN and not _is_loopback(connection.laddr.ip)
     ]
     assert not outside
-
-
-def test_a_broker_that_was_away_is_found_again_and_the_open_trip_is_stored_at_the_orderly_end(
-    service: Service, tmp_path: Path, clip: Clip, driver: list[bytes]
-) -> None:
-    with (
-        servers.mosquitto() as broker,
-        running(tmp_path, MQTT_BROKER_URL="127.0.0.1", MQTT_BROKER_PORT=str(broker.port)) as own,
-    ):
-        closed = next(interval for interval in clip.truth if interval.what == "eyes closed")
-        frames = driver[int(closed.start_s * FPS) : int(closed.end_s * FPS)]
-        vehicle = uuid.uuid4()
-        with Devices(broker.port) as devices:
-            devices.open(vehicle)
-            devices.play({vehicle: frames[:10]}, FPS)
-            assert eventually(lambda: len(devices.hashes(vehicle)) == 10)
-        broker.stop()
-        assert eventually(lambda: own.get("/healthz")[0] == 503, 30)
-        broker.start()
-        assert eventually(lambda: own.get("/healthz")[0] == 200, 30)
-        with Devices(broker.port) as devices:
-            devices.play({vehicle: frames[10:]}, FPS)
-            assert eventually(lambda: devices.hashes(vehicle) == [sha256(f) for f in frames[10:]])
-            assert own.json(f"/v1/streams/{vehicle}")["frames"] == len(frames)
-        assert own.stop() == 0, "every trip is stored"
-        with contextlib.closing(sqlite3.connect(tmp_path / "data" / "dms.sqlite3")) as database:
-            url, rows = stored(database)
-        check_condition(rows, url, "sleep_duration", until=len(frames) - 1)
-        assert (tmp_path / "data" / "footage" / url.split("/footage/")[1]).stat().st_size > 10_000
 
 
 @pytest.mark.parametrize("name", ["MQTT_BROKER_PORT", "HTTP_PORT"])
