@@ -29,6 +29,8 @@ SENT = 200
 """Frames that are known again when it is heard what was seen in them: more than wait for detection by default."""
 LATE_GROUPS = 2
 """As `LATE_FRAMES`, of the groups of frames that a fleet's watcher gets."""
+GROUP_BYTES = 4 * 2**20
+"""In a group, and one frame more: what a slow line has to carry before it hears of anything else."""
 _BYTES_OF_LENGTH = 4
 _PICTURES = ("base64",)
 _EVERYTHING = (*_PICTURES, "alert", "event")
@@ -148,10 +150,20 @@ class FleetWatcher:
                 return self._said.popleft()
             if self._frames and self._on_the_way < LATE_GROUPS:
                 self._on_the_way += 1
-                frames, self._frames = self._frames, {}
-                return pack(frames)
+                return pack(self._group())
             self._something.clear()
             await self._something.wait()
+
+    def _group(self) -> dict[uuid.UUID, bytes]:
+        """Those that wait, the longest waiting first, to `GROUP_BYTES` and one frame more."""
+        group: dict[uuid.UUID, bytes] = {}
+        size = 0
+        for vehicle, jpeg in list(self._frames.items()):
+            if size >= GROUP_BYTES:
+                break
+            group[vehicle] = self._frames.pop(vehicle)
+            size += len(jpeg)
+        return group
 
 
 def pack(frames: Mapping[uuid.UUID, bytes]) -> bytes:
@@ -188,7 +200,7 @@ class Live:
         self._reader: Reader | None = None
         self._state = "disconnected"
         self._watchers: list[Watcher | FleetWatcher] = []
-        self._of_vehicle: dict[str, list[Watcher | _Tile]] = {}
+        self._by_vehicle: dict[str, list[Watcher | _Tile]] = {}
 
     @property
     def watchers(self) -> int:
@@ -200,11 +212,11 @@ class Live:
         """Watch it until the block ends."""
         watcher = Watcher()
         with self._present(watcher):
-            self._join(vehicle, watcher, _EVERYTHING)
+            self._join({vehicle: watcher}, _EVERYTHING)
             try:
                 yield watcher
             finally:
-                self._leave(vehicle, watcher, _EVERYTHING)
+                self._leave({vehicle: watcher}, _EVERYTHING)
 
     @contextlib.contextmanager
     def watch_fleet(self) -> Iterator[FleetWatcher]:
@@ -219,12 +231,13 @@ class Live:
     def choose(self, watcher: FleetWatcher, vehicles: Iterable[uuid.UUID]) -> None:
         """It watches these, in place of those before."""
         wanted = set(vehicles)
-        for vehicle in watcher.tiles.keys() - wanted:
-            self._leave(vehicle, watcher.tiles.pop(vehicle), _PICTURES)
+        new = {vehicle: _Tile(watcher, vehicle) for vehicle in wanted - watcher.tiles.keys()}
+        gone = {vehicle: watcher.tiles.pop(vehicle) for vehicle in watcher.tiles.keys() - wanted}
+        watcher.tiles.update(new)
+        self._join(new, _PICTURES)
+        self._leave(gone, _PICTURES)
+        for vehicle in gone:
             watcher.forget(vehicle)
-        for vehicle in wanted - watcher.tiles.keys():
-            watcher.tiles[vehicle] = _Tile(watcher, vehicle)
-            self._join(vehicle, watcher.tiles[vehicle], _PICTURES)
 
     @contextlib.contextmanager
     def _present(self, watcher: Watcher | FleetWatcher) -> Iterator[None]:
@@ -236,18 +249,21 @@ class Live:
         finally:
             self._watchers.remove(watcher)
 
-    def _join(self, vehicle: uuid.UUID, watcher: Watcher | _Tile, kinds: Iterable[str]) -> None:
+    def _join(self, watchers: Mapping[uuid.UUID, Watcher | _Tile], kinds: Iterable[str]) -> None:
         if self._reader is None:
             self._reader = self._open_reader(self._hear, self._note)
-        self._of_vehicle.setdefault(str(vehicle), []).append(watcher)
-        self._reader.want(_topics(vehicle, kinds))
+        for vehicle, watcher in watchers.items():
+            self._by_vehicle.setdefault(str(vehicle), []).append(watcher)
+        if watchers:
+            self._reader.want(_topics(watchers, kinds))
 
-    def _leave(self, vehicle: uuid.UUID, watcher: Watcher | _Tile, kinds: Iterable[str]) -> None:
-        if self._reader is not None:
-            self._reader.leave(_topics(vehicle, kinds))
-        self._of_vehicle[str(vehicle)].remove(watcher)
-        if not self._of_vehicle[str(vehicle)]:
-            del self._of_vehicle[str(vehicle)]
+    def _leave(self, watchers: Mapping[uuid.UUID, Watcher | _Tile], kinds: Iterable[str]) -> None:
+        if self._reader is not None and watchers:
+            self._reader.leave(_topics(watchers, kinds))
+        for vehicle, watcher in watchers.items():
+            self._by_vehicle[str(vehicle)].remove(watcher)
+            if not self._by_vehicle[str(vehicle)]:
+                del self._by_vehicle[str(vehicle)]
 
     def _hear(self, topic: str, payload: bytes) -> None:
         self._on_loop(self._hand_on, topic, payload)
@@ -263,12 +279,14 @@ class Live:
         kind, _, name = topic.partition("/")
         try:
             jpeg = b64decode(payload, validate=True) if kind == "base64" else b""
+            if kind == "base64" and not jpeg:  # so a retained message is cleared
+                return
             text = "" if kind == "base64" else payload.decode()
             if kind == "event":
                 check_event(text)
         except ValueError:  # on a broker where anybody may say anything
             return
-        for watcher in self._of_vehicle.get(name, ()):
+        for watcher in self._by_vehicle.get(name, ()):
             if kind == "base64":
                 watcher.show(jpeg)
             else:
@@ -299,8 +317,8 @@ def check_event(text: str) -> None:
         raise ValueError("no event")
 
 
-def _topics(vehicle: uuid.UUID, kinds: Iterable[str]) -> list[str]:
-    return [f"{kind}/{vehicle}" for kind in kinds]
+def _topics(vehicles: Iterable[uuid.UUID], kinds: Iterable[str]) -> list[str]:
+    return [f"{kind}/{vehicle}" for vehicle, kind in itertools.product(vehicles, kinds)]
 
 
 def _state_message(state: str) -> str:

@@ -23,10 +23,12 @@ _log = logging.getLogger(__name__)
 MOST_WATCHERS = 500
 MOST_OBSERVERS = 50
 """Of them, those who see what the models saw: each is a call to the Gateway some ten times a second."""
-MOST_TILES = 500
+MOST_TILES = 200
+"""That one page watches."""
 PACE_S = 0.1
+"""Between two looks at what the models saw."""
 FLEET_PACE_S = 0.1
-"""Between groups: what comes meanwhile goes with the next."""
+"""Between groups of frames: what comes meanwhile goes with the next."""
 INVALID = 1007  # RFC 6455, 7.4.1
 MOST_REASON_BYTES = 123  # RFC 6455, 5.5
 TRY_AGAIN_LATER = 1013  # of IANA's registry of close codes

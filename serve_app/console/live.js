@@ -5,7 +5,8 @@ const FIRST_RETRY_MS = 500;
 const LONGEST_RETRY_MS = 5000;
 const KEPT_MS = 3000; // a picture older than this is no live one
 const TELL_MS = 500;
-const TILE = { desiredWidth: 320, desiredHeight: 240 }; // at least
+const TILE = { desiredWidth: 320, desiredHeight: 240 }; // at most so many pixels, in steps of an eighth of the frame's sides
+const MOST_TILES = 200; // that the service shows one page
 const UUID_BYTES = 16;
 const HEAD_BYTES = UUID_BYTES + 4; // and the JPEG's length
 
@@ -54,7 +55,7 @@ class Connection {
     this.connected = false; // to the service
     this.failed = false; // to connect, or to stay so
     this.broker = ""; // what is wrong with the service's own connection to it
-    this.watch = setInterval(() => this.tell(), TELL_MS);
+    this.telling = setInterval(() => this.tell(), TELL_MS);
   }
 
   open() {
@@ -63,16 +64,19 @@ class Connection {
     this.socket = socket;
     socket.binaryType = "arraybuffer";
     socket.onopen = () => {
-      this.retry = FIRST_RETRY_MS;
       this.connected = true;
       this.broker = "";
       let number = 0;
       socket.onmessage = async ({ data }) => {
+        this.retry = FIRST_RETRY_MS; // it is not only let in to be sent away
         if (typeof data === "string") return this.hear(JSON.parse(data));
-        await this.frames(data, (number += 1), socket);
-        this.tell();
-        // Said for each message, so that none wait for this page: the next that comes is the latest.
-        if (socket.readyState === WebSocket.OPEN) socket.send("shown");
+        try {
+          await this.frames(data, (number += 1), socket);
+          this.tell();
+        } finally {
+          // Said for each message, so that none wait for this page: the next that comes is the latest.
+          if (socket === this.socket) this.send("shown");
+        }
       };
       for (const picture of this.pictures()) picture.reset();
       this.opened();
@@ -90,6 +94,10 @@ class Connection {
 
   opened() {}
 
+  send(text) {
+    if (this.socket.readyState === WebSocket.OPEN) this.socket.send(text);
+  }
+
   hear(message) {
     if (message.id !== undefined || !message.broker) return; // no word of the broker
     this.broker = message.broker === "connected" ? "" : message.broker;
@@ -98,9 +106,12 @@ class Connection {
 
   // Whether it was drawn: not one that does not decode (the service counts it), nor one that a later one has overtaken.
   draw(picture, bitmap, number, socket) {
-    const due = bitmap && !this.closed && socket === this.socket && number > picture.number;
-    if (due) picture.draw(bitmap, number);
-    bitmap?.close();
+    const due = bitmap && picture && !this.closed && socket === this.socket && number > picture.number;
+    try {
+      if (due) picture.draw(bitmap, number);
+    } finally {
+      bitmap?.close();
+    }
     return due;
   }
 
@@ -111,7 +122,7 @@ class Connection {
   close() {
     this.closed = true;
     clearTimeout(this.timer);
-    clearInterval(this.watch);
+    clearInterval(this.telling);
     this.socket.close();
   }
 }
@@ -171,7 +182,7 @@ class FleetConnection extends Connection {
   choose() {
     clearTimeout(this.choosing);
     this.choosing = setTimeout(() => {
-      if (this.connected) this.socket.send(JSON.stringify({ watch: [...this.tiles.keys()] }));
+      this.send(JSON.stringify({ watch: [...this.tiles.keys()].slice(0, MOST_TILES) }));
     });
   }
 
@@ -180,28 +191,30 @@ class FleetConnection extends Connection {
     for (let at = 0; at < group.byteLength; ) {
       const jpegAt = at + HEAD_BYTES;
       const end = jpegAt + new DataView(group).getUint32(at + UUID_BYTES);
-      const picture = this.tiles.get(uuid(new Uint8Array(group, at, UUID_BYTES)));
-      if (picture) decoding.push(decodeForTile(new Uint8Array(group, jpegAt, end - jpegAt)).then((bitmap) => [picture, bitmap]));
+      const vehicle = uuid(new Uint8Array(group, at, UUID_BYTES));
+      const jpeg = new Uint8Array(group, jpegAt, end - jpegAt);
+      if (this.tiles.has(vehicle)) decoding.push(decodeForTile(jpeg).then((bitmap) => [vehicle, bitmap]));
       at = end;
     }
     // All at once: the page is put together anew each time that something on it has changed.
-    for (const [picture, bitmap] of await Promise.all(decoding)) this.draw(picture, bitmap, number, socket);
+    for (const [vehicle, bitmap] of await Promise.all(decoding)) this.draw(this.tiles.get(vehicle), bitmap, number, socket);
   }
 }
 
 // Nothing for a JPEG that does not decode.
 const decode = (jpeg) => createImageBitmap(new Blob([jpeg])).catch(() => null);
 
-// No bigger than a tile needs it, which is half the work; browsers do that for https and loopback only.
+// No bigger than a tile needs it, which is half the work; whole where the browser has no such decoder (it has one for https
+// and loopback only) or cannot make it so small.
 async function decodeForTile(jpeg) {
-  if (!window.ImageDecoder) return decode(jpeg);
-  const decoder = new ImageDecoder({ type: "image/jpeg", data: jpeg, ...TILE });
+  let decoder;
   try {
+    decoder = new ImageDecoder({ type: "image/jpeg", data: jpeg, ...TILE });
     return (await decoder.decode()).image;
   } catch {
-    return null;
+    return decode(jpeg);
   } finally {
-    decoder.close();
+    decoder?.close();
   }
 }
 
@@ -270,13 +283,13 @@ export function useTile(vehicle) {
   const canvas = useRef(null);
   const [state, setState] = useState("connecting");
   useInSight(canvas, vehicle, (element) => {
-    fleet ??= new FleetConnection();
+    const mine = (fleet ??= new FleetConnection());
     const picture = new Picture(element, setState);
-    fleet.add(vehicle, picture);
+    mine.add(vehicle, picture);
     return () => {
-      fleet.remove(vehicle, picture);
-      if (fleet.tiles.size) return;
-      fleet.close();
+      mine.remove(vehicle, picture);
+      if (mine.tiles.size || fleet !== mine) return;
+      mine.close();
       fleet = null;
     };
   });

@@ -168,7 +168,6 @@ def simulate(
     pictures: Path, mosquitto: servers.Server, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., tuple[int, str]]:
     """Run the command; exit code and what it said."""
-
     monkeypatch.setattr(scoreboard, "QUIET_S", 2.0)  # this broker is no further away than here
 
     def run(*words: str) -> tuple[int, str]:

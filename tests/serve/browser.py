@@ -59,7 +59,10 @@ def chromium() -> Iterator[Browser]:
                 browser.close()
         finally:
             process.terminate()
-            process.wait(20)
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
 
 
 @dataclass(frozen=True, slots=True)

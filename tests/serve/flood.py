@@ -64,7 +64,7 @@ def drive(devices: Devices, vehicles: Sequence[uuid.UUID], *, seed: int) -> Driv
 
 
 def flood(port: int, vehicle: uuid.UUID) -> None:
-    """Ten times what the Detector can do, on a connection of its own."""
+    """Ten times what one Detector can do, and five times what two can, on a connection of its own."""
     pictures = [marked(picture, SEEN) for picture in blank(30)]
     client = mqtt.Client(CallbackAPIVersion.VERSION2)
     client.connect("127.0.0.1", port)

@@ -9,7 +9,7 @@ import zlib
 from base64 import b64encode
 
 from actors.records import event_message
-from serve_app.live import LATE_FRAMES, LATE_GROUPS, SAID, SENT, FleetWatcher, Watcher, pack
+from serve_app.live import GROUP_BYTES, LATE_FRAMES, LATE_GROUPS, SAID, SENT, FleetWatcher, Watcher, pack
 from tests.builders import make_event, trip
 from tests.fakes.live import FakeReader
 
@@ -59,6 +59,7 @@ def test_what_only_looks_like_ours_is_shown_to_nobody() -> None:
         with reader.live().watch(ONE) as watcher:
             await soon(watcher)
             reader.hear(f"base64/{ONE}", b"no base64")
+            reader.hear(f"base64/{ONE}", b"")
             reader.hear(f"alert/{ONE}", b"\xff\xfe")
             event = json.loads(EVENT)
             for spoilt in ({"kind": 5}, {"peak": None}, {"peak": {"s": "x"}}, {"observations": 1}, {"broker": "x"}):
@@ -243,5 +244,22 @@ def test_a_fleets_watcher_has_no_more_than_a_few_groups_on_the_way() -> None:
         assert await soon(fleet) == "said all the same"
         fleet.came()
         assert await soon(fleet) == pack({ONE: b"late"})
+
+    asyncio.run(story())
+
+
+def test_a_group_is_no_bigger_than_it_may_be_and_nobody_waits_for_ever() -> None:
+    async def story() -> None:
+        fleet = FleetWatcher()
+        big = bytes(GROUP_BYTES // 2)
+        vehicles = [uuid.UUID(int=number) for number in range(1, 6)]
+        for vehicle in vehicles:
+            fleet.show(vehicle, big)
+        assert await soon(fleet) == pack(dict.fromkeys(vehicles[:2], big))
+        for vehicle in vehicles:
+            fleet.show(vehicle, big)
+        assert await soon(fleet) == pack(dict.fromkeys(vehicles[2:4], big))
+        fleet.came()
+        assert await soon(fleet) == pack(dict.fromkeys([vehicles[4], vehicles[0]], big))
 
     asyncio.run(story())
