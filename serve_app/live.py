@@ -49,26 +49,46 @@ class Reader(Protocol):
 OpenReader = Callable[[Callable[[str, bytes], None], Callable[[str], None]], Reader]
 
 
-class Watcher:
-    """One who watches a vehicle. Frames reach it as long as it takes them; of those that it does not, the latest."""
+class _Hearer:
+    """One to whom something is sent: what was said first, then what `_take` has for it."""
 
     def __init__(self) -> None:
-        self._frame: bytes | None = None
         self._said: deque[str] = deque(maxlen=SAID)
-        self._observations: deque[tuple[int, dict[str, Any]]] = deque(maxlen=SAID)
-        self._sent: OrderedDict[int, int] = OrderedDict()  # the number of each frame by its CRC-32
-        self._number = 0
-        self._on_the_way: int | None = None  # frames; None until it has said that one came
         self._something = asyncio.Event()
-
-    def show(self, jpeg: bytes) -> None:
-        """The latest frame."""
-        self._frame = jpeg
-        self._something.set()
 
     def say(self, text: str) -> None:
         """A message, JSON; none is left out unless there are far too many."""
         self._said.append(text)
+        self._something.set()
+
+    async def next(self) -> bytes | str:
+        """What to send now; waits for it."""
+        while True:
+            if self._said:
+                return self._said.popleft()
+            if (item := self._take()) is not None:
+                return item
+            self._something.clear()
+            await self._something.wait()
+
+    def _take(self) -> bytes | str | None:
+        raise NotImplementedError
+
+
+class Watcher(_Hearer):
+    """One who watches a vehicle. Frames reach it as long as it takes them; of those that it does not, the latest."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._frame: bytes | None = None
+        self._observations: deque[tuple[int, dict[str, Any]]] = deque(maxlen=SAID)
+        self._sent: OrderedDict[int, int] = OrderedDict()  # the number of each frame by its CRC-32
+        self._number = 0
+        self._on_the_way: int | None = None  # frames; None until it has said that one came
+
+    def show(self, jpeg: bytes) -> None:
+        """The latest frame."""
+        self._frame = jpeg
         self._something.set()
 
     def observe(self, frame: int, observation: dict[str, Any]) -> None:
@@ -81,18 +101,14 @@ class Watcher:
         self._on_the_way = max(0, (self._on_the_way or 0) - 1)
         self._something.set()
 
-    async def next(self) -> bytes | str:
-        """What to send now: what was said first, then what was seen, then the latest frame."""
-        while True:
-            if self._said:
-                return self._said.popleft()
-            if self._on_the_way is None or self._on_the_way < LATE_FRAMES:
-                if self._observations:
-                    return self._seen()
-                if self._frame is not None:
-                    return self._next_frame(self._frame)
-            self._something.clear()
-            await self._something.wait()
+    def _take(self) -> bytes | str | None:
+        """What was seen, then the latest frame."""
+        if self._on_the_way is None or self._on_the_way < LATE_FRAMES:
+            if self._observations:
+                return self._seen()
+            if self._frame is not None:
+                return self._next_frame(self._frame)
+        return None
 
     def _next_frame(self, frame: bytes) -> bytes:
         self._frame = None
@@ -111,18 +127,17 @@ class Watcher:
         return json.dumps({"observations": found})
 
 
-class FleetWatcher:
+class FleetWatcher(_Hearer):
     """One who watches many vehicles at once: the latest frame of each that has a new one, all of them together.
 
     A message through Serve costs the same, whatever is in it: fifty vehicles in one are little more than one vehicle.
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self.tiles: dict[uuid.UUID, _Tile] = {}  # of the vehicles that it watches
         self._frames: dict[uuid.UUID, bytes] = {}
-        self._said: deque[str] = deque(maxlen=SAID)
         self._on_the_way = 0  # groups
-        self._something = asyncio.Event()
 
     def show(self, vehicle: uuid.UUID, jpeg: bytes) -> None:
         """The latest frame of a vehicle."""
@@ -133,26 +148,17 @@ class FleetWatcher:
         """A frame of it that waits is not wanted any more."""
         self._frames.pop(vehicle, None)
 
-    def say(self, text: str) -> None:
-        """A message, JSON."""
-        self._said.append(text)
-        self._something.set()
-
     def came(self) -> None:
         """It has said that a group came; no more than `LATE_GROUPS` are on their way."""
         self._on_the_way = max(0, self._on_the_way - 1)
         self._something.set()
 
-    async def next(self) -> bytes | str:
-        """What to send now: what was said first, then a group of frames, see `pack`."""
-        while True:
-            if self._said:
-                return self._said.popleft()
-            if self._frames and self._on_the_way < LATE_GROUPS:
-                self._on_the_way += 1
-                return pack(self._group())
-            self._something.clear()
-            await self._something.wait()
+    def _take(self) -> bytes | None:
+        """A group of frames, see `pack`."""
+        if not self._frames or self._on_the_way >= LATE_GROUPS:
+            return None
+        self._on_the_way += 1
+        return pack(self._group())
 
     def _group(self) -> dict[uuid.UUID, bytes]:
         """Those that wait, the longest waiting first, to `GROUP_BYTES` and one frame more."""

@@ -58,9 +58,7 @@ def live_routes(live: Live, gateway: GatewayView) -> APIRouter:
         A page that sends any message after each frame that it has shown never gets frames faster than it shows them.
         Nothing else tells: what is sent passes through Serve, which takes all of it at once.
         """
-        await socket.accept()
-        if live.watchers >= MOST_WATCHERS:
-            await socket.close(TRY_AGAIN_LATER)
+        if not await _let_in(socket, live):
             return
         with live.watch(vehicle) as watcher:
             work = [_send(socket, watcher)]
@@ -82,9 +80,7 @@ def live_routes(live: Live, gateway: GatewayView) -> APIRouter:
         (4 bytes, big-endian), JPEG, and again. Text is `{"broker": state}`. After each group that it has shown the page
         sends any other message; without it no more than two come.
         """
-        await socket.accept()
-        if live.watchers >= MOST_WATCHERS:
-            await socket.close(TRY_AGAIN_LATER)
+        if not await _let_in(socket, live):
             return
         with live.watch_fleet() as watcher:
             async with _beside(_send(socket, watcher, FLEET_PACE_S)):
@@ -93,6 +89,14 @@ def live_routes(live: Live, gateway: GatewayView) -> APIRouter:
             await socket.close(INVALID, refusal.encode()[:MOST_REASON_BYTES].decode(errors="ignore"))
 
     return router
+
+
+async def _let_in(socket: WebSocket, live: Live) -> bool:
+    await socket.accept()
+    if live.watchers < MOST_WATCHERS:
+        return True
+    await socket.close(TRY_AGAIN_LATER)
+    return False
 
 
 @contextlib.asynccontextmanager

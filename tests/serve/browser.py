@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
@@ -18,8 +17,8 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
+from tests import servers
 from tests.serve.service import Service
-from tests.waiting import eventually
 
 WIDE, PHONE = (1280, 900), (390, 844)
 WAIT_MS = 20_000
@@ -46,23 +45,19 @@ def chromium() -> Iterator[Browser]:
             pytest.fail(told)
         pytest.skip(told)
     with tempfile.TemporaryDirectory(prefix="dms-chromium-", ignore_cleanup_errors=True) as profile:
-        words = ["--headless=new", "--no-sandbox", "--no-first-run", "--remote-debugging-port=0", "about:blank"]
+        port = servers.free_port()
+        words = ["--headless=new", "--no-sandbox", "--no-first-run", f"--remote-debugging-port={port}", "about:blank"]
         # Playwright would start it in a session of its own, and Linux share the cores between sessions (docs/adr/0025).
-        process = subprocess.Popen([path, *words, f"--user-data-dir={profile}"], stderr=subprocess.DEVNULL)
+        args = [path, *words, f"--user-data-dir={profile}"]
+        process = servers.Server(args=args, port=port, log=Path(profile, "log"))
         try:
-            said = Path(profile, "DevToolsActivePort")
-            assert eventually(lambda: said.exists() and said.read_text().count("\n")), "Chromium does not come up"
-            port = said.read_text().split("\n")[0]
+            process.start()
             with sync_playwright() as playwright:
-                browser = playwright.chromium.connect_over_cdp(f"http://127.0.0.1:{port}")
+                browser = playwright.chromium.connect_over_cdp(f"http://{servers.HOST}:{port}")
                 yield browser
                 browser.close()
         finally:
-            process.terminate()
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
+            process.stop()
 
 
 @dataclass(frozen=True, slots=True)

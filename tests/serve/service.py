@@ -75,6 +75,13 @@ class Service:
         processes = psutil.Process(self.process.pid).children(recursive=True)
         return next(p for p in processes if p.name().startswith(f"ray::ServeReplica:dms:{deployment}"))
 
+    @property
+    def ray_session(self) -> Path:
+        """The folder of its Ray."""
+        processes = psutil.Process(self.process.pid).children(recursive=True)
+        [raylet] = (process for process in processes if process.name() == "raylet")
+        return Path(next(arg for arg in raylet.cmdline() if arg.startswith("--session_dir=")).partition("=")[2])
+
     def stop(self) -> int:
         """End it as SIGTERM does; its exit code."""
         if self.process.poll() is None:

@@ -8,7 +8,6 @@ import time
 import uuid
 from pathlib import Path
 
-import psutil
 import pytest
 import yaml
 from playwright.sync_api import expect
@@ -117,18 +116,11 @@ def _config(folder: Path, service: Service) -> Path:
     [job] = config["scrape_configs"]
     [found_by] = job["file_sd_configs"]
     assert [Path(path).name for path in found_by["files"]] == [PROMETHEUS_SERVICE_DISCOVERY_FILE]
-    found_by |= {"files": [str(_session_dir(service) / PROMETHEUS_SERVICE_DISCOVERY_FILE)], "refresh_interval": "1s"}
+    found_by |= {"files": [str(service.ray_session / PROMETHEUS_SERVICE_DISCOVERY_FILE)], "refresh_interval": "1s"}
     config |= {"global": {"scrape_interval": "1s", "evaluation_interval": "1s"}, "rule_files": [str(ALERTS)]}
     path = folder / "prometheus.yml"
     path.write_text(yaml.safe_dump(config), encoding="utf-8")
     return path
-
-
-def _session_dir(service: Service) -> Path:
-    """Of its Ray."""
-    processes = psutil.Process(service.process.pid).children(recursive=True)
-    [raylet] = (process for process in processes if process.name() == "raylet")
-    return Path(next(arg for arg in raylet.cmdline() if arg.startswith("--session_dir=")).partition("=")[2])
 
 
 def _drive(devices: Devices, driver: list[bytes]) -> tuple[uuid.UUID, uuid.UUID]:

@@ -8,7 +8,6 @@ import http.client
 import json
 import re
 import subprocess
-import tempfile
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -186,7 +185,7 @@ def test_no_secret_is_written_or_shown(world: World, clip: Clip, driver: list[by
     found = re.search(r"Ray's dashboard: (http://\S+)", log)
     assert found, "the log says where Ray's dashboard is"
     shown += [_get(found[1] + path) for path in SHOWN_BY_RAY]
-    session = Path(tempfile.gettempdir(), "ray", json.loads(_get(found[1] + "/api/version"))["session_name"])
+    session = world.service.ray_session
     assert (session / "logs").is_dir()
     assert world.service.stop() == 0, "the trip is stored at the orderly end"
     files = [path for folder in (session, world.folder) for path in folder.rglob("*") if path.is_file()]

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
 import sqlite3
 import statistics
-import tempfile
 import threading
 import time
-import urllib.request
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -145,7 +142,7 @@ def test_detectors_go_from_one_to_two_and_back_to_one(slow: Slow) -> None:
 def test_a_trip_is_on_a_line_of_each_step_with_its_vehicle(slow: Slow) -> None:
     service, _ = slow
     vehicle, calm = uuid.uuid4(), uuid.uuid4()
-    logs = _session(service) / "logs"
+    logs = service.ray_session / "logs"
     with Devices(service.mqtt_port) as devices:
         trips = {one: _drive_flagged(service, devices, one, flagged=one == vehicle) for one in (vehicle, calm)}
     # Ray may write a moment later than it answers.
@@ -225,14 +222,6 @@ def _drive_flagged(service: Service, devices: Devices, vehicle: uuid.UUID, *, fl
     stream: Any = eventually(lambda: (s := service.json(f"/v1/streams/{vehicle}")) and s["frames"] == 20 and s)
     devices.close(vehicle)
     return str(stream["trip"])
-
-
-def _session(service: Service) -> Path:
-    """Ray's folder of this service."""
-    found = re.search(r"Ray's dashboard: (http://[^\s\"]+)", service.log.read_text())
-    assert found, "the log says where Ray's dashboard is"
-    with urllib.request.urlopen(f"{found[1]}/api/version", timeout=20) as answer:  # noqa: S310 our own Ray
-        return Path(tempfile.gettempdir(), "ray", json.load(answer)["session_name"])
 
 
 def _about(logs: Path, trip: str) -> list[dict[str, Any]]:
